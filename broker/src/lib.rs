@@ -1,1 +1,9 @@
-//! Placeholder room.
+//! The rooms of the broker, street to cellar. Arrows mean "may name" and go one way:
+//! `main -> assemble -> {grpc, http} -> service -> {store, providers, seal} -> domain`.
+//!
+//! Invariant: nobody but `assemble` knows every room; `tests/tests/walls.rs` keeps the arrows true.
+
+pub mod clock;
+pub mod domain;
+pub mod entropy;
+pub mod tasks;

@@ -1,0 +1,6 @@
+//! What the broker talks about, in plain values.
+//!
+//! Never does anything: no async, no clock, no SQL, no gRPC, no HTTP. Invariant: every rule that can be a pure function
+//! stands here and is told the time. Next: `seal`, `store` and `providers` carry these values; `service` decides with them.
+
+pub mod secret;
