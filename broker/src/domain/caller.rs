@@ -203,6 +203,13 @@ impl Caller {
     }
 }
 
+impl Account {
+    /// The permit that a checked mail login gives: this account's token, to log in upstream and for nothing else.
+    pub fn for_mail(&self, audience: String) -> UseAccount {
+        UseAccount { account: self.id, audience }
+    }
+}
+
 impl Right {
     /// Whether it names this account and audience.
     pub fn covers(&self, account: &Account, audience: &str) -> bool {
