@@ -7,11 +7,16 @@
 //! client can cancel, and [`Store::write`] returns after the durable commit. Next: one file per aggregate, from
 //! `projects.rs` to `audit.rs`.
 
+mod apps;
 mod engine;
+mod epoch;
 mod error;
+mod keys;
 mod migrations;
 mod page;
 mod postgres;
+mod projects;
+mod row;
 mod settings;
 mod sqlite;
 mod writer;
@@ -23,6 +28,7 @@ use std::sync::Arc;
 
 pub use self::engine::{Conn, Tx};
 pub use self::error::{Error, Result};
+pub use self::keys::{Instance, KeyTerm};
 pub use self::page::{Page, PageRequest};
 pub use self::settings::Settings;
 pub use self::writer::Work;

@@ -103,8 +103,8 @@ where
     }
 
     fn answer(self: Box<Self>, group: Result<()>) {
-        let result = group.and_then(|()| self.result.unwrap_or(Err(Error::Busy)));
-        drop(self.answer.send(result));
+        let Self { result, answer, .. } = *self;
+        drop(answer.send(group.and_then(|()| result.unwrap_or(Err(Error::Busy)))));
     }
 }
 
