@@ -7,18 +7,28 @@
 //! client can cancel, and [`Store::write`] returns after the durable commit. Next: one file per aggregate, from
 //! `projects.rs` to `audit.rs`.
 
+mod access_tokens;
+mod accounts;
 mod apps;
+mod attempts;
+mod audit;
+mod callers;
+mod consents;
+mod credentials;
 mod engine;
 mod epoch;
 mod error;
+mod grants;
 mod keys;
 mod migrations;
 mod page;
 mod postgres;
 mod projects;
 mod row;
+mod sessions;
 mod settings;
 mod sqlite;
+mod status;
 mod writer;
 
 #[cfg(test)]
@@ -26,11 +36,16 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use self::accounts::AccountFilter;
+pub use self::audit::first_break;
 pub use self::engine::{Conn, Tx};
 pub use self::error::{Error, Result};
+pub use self::grants::KEPT;
 pub use self::keys::{Instance, KeyTerm};
 pub use self::page::{Page, PageRequest};
+pub use self::sessions::SessionReport;
 pub use self::settings::Settings;
+pub use self::status::Counts;
 pub use self::writer::Work;
 
 use self::engine::Pool;

@@ -4,7 +4,7 @@
 //! keyring is replaced as a whole in one transaction, so there is always a newest active term. Next: `seal/keyring.rs`.
 
 use super::engine::{Conn, Tx, all, maybe, run, statements};
-use super::error::{Error, Result};
+use super::error::Result;
 use super::row::{Cells, row};
 use crate::clock::Time;
 use crate::domain::secret::Sealed;
@@ -45,7 +45,7 @@ impl Conn {
     /// Which instance this is; `None` before `init`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if the id is not 16 bytes; else as every read.
+    /// [`Error::Corrupt`](super::Error::Corrupt) if the id is not 16 bytes; else as every read.
     pub async fn instance(&mut self) -> Result<Option<Instance>> {
         let Some((id, at)) = maybe!(self, INSTANCE => (Vec<u8>, i64))? else { return Ok(None) };
         let id = Cells::of("instance", &id).id("id", &id, |id| id)?;
@@ -65,7 +65,7 @@ impl Tx {
     /// Makes the instance.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if there is one.
+    /// [`Error::Conflict`](super::Error::Conflict) if there is one.
     pub async fn create_instance(&mut self, instance: &Instance) -> Result<()> {
         run!(self, CREATE_INSTANCE; instance.id.to_vec(); instance.created_at.millis()).map(drop)
     }
@@ -73,7 +73,7 @@ impl Tx {
     /// Puts `terms` in place of the whole keyring.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if a term is there twice.
+    /// [`Error::Conflict`](super::Error::Conflict) if a term is there twice.
     pub async fn replace_keyring(&mut self, terms: &[KeyTerm]) -> Result<()> {
         run!(self, CLEAR_KEYRING)?;
         for KeyTerm { term, sealed, kek_id, active } in terms {

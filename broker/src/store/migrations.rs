@@ -46,7 +46,8 @@ pub(super) async fn run(conn: &mut Conn) -> Result<()> {
     })
 }
 
-fn known() -> i64 {
+/// The newest migration this broker has.
+pub(super) fn known() -> i64 {
     TWINS.last().map_or(0, |twin| twin.version)
 }
 
