@@ -35,6 +35,7 @@ mod writer;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::accounts::AccountFilter;
 pub use self::audit::first_break;
@@ -52,6 +53,11 @@ use self::engine::Pool;
 use self::sqlite::Lock;
 use self::writer::Writer;
 use crate::tasks::Tasks;
+
+/// How long a read waits for another to give its connection back. Short, so that a slow database sheds load.
+const READ_WAIT: Duration = Duration::from_millis(250);
+/// How long a read waits for a new connection, with its TLS and password handshakes.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// The open store. Clones share everything.
 ///
@@ -93,9 +99,10 @@ impl Store {
     /// A read-only connection from the pool. Each statement on it sees the newest commit.
     ///
     /// # Errors
-    /// [`Error::Busy`] if none is free within 250 ms, [`Error::Unreachable`] if the database is not there.
+    /// [`Error::Busy`] if none is given back within 250 ms, or none can be made within 2 s.
     pub async fn read(&self) -> Result<Conn> {
-        self.readers.acquire().await
+        let wait = if self.readers.is_full() { READ_WAIT } else { CONNECT_WAIT };
+        tokio::time::timeout(wait, self.readers.acquire()).await.unwrap_or(Err(Error::Busy))
     }
 
     /// Hands `job` to the one writer and waits until it is durably committed or certainly rolled back.

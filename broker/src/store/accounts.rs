@@ -78,7 +78,8 @@ impl Conn {
         project: &ProjectId,
         mailbox: &Mailbox,
     ) -> Result<Option<Guarded<Account>>> {
-        let row = maybe!(self, ACCOUNT_BY_MAILBOX => AccountRow; project.as_str(); mailbox.as_str())?;
+        let row =
+            maybe!(self, ACCOUNT_BY_MAILBOX => AccountRow; project.as_str(); mailbox.as_str())?;
         row.map(AccountRow::read).transpose()
     }
 
@@ -97,8 +98,7 @@ impl Conn {
             AccountFilter::Disabled => "disabled",
             AccountFilter::Standing(standing) => standing.as_str(),
         };
-        let rows =
-            all!(self, ACCOUNTS => AccountRow; project.as_str(); page.after(); state; page.limit())?;
+        let rows = all!(self, ACCOUNTS => AccountRow; project.as_str(); page.after(); state; page.limit())?;
         let accounts = rows.into_iter().map(AccountRow::read).collect::<Result<Vec<_>>>()?;
         Ok(page.page(accounts, |account| account.unchecked().name.to_string()))
     }

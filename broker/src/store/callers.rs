@@ -154,7 +154,8 @@ impl Tx {
     pub async fn update_caller_key(&mut self, key: &Guarded<CallerKey>) -> Result<()> {
         let (mac, it) = (key.mac(), key.unchecked());
         let id = it.id.bytes().to_vec();
-        let changed = run!(self, UPDATE_KEY; id; millis(it.expires_at); millis(it.revoked_at); mac)?;
+        let changed =
+            run!(self, UPDATE_KEY; id; millis(it.expires_at); millis(it.revoked_at); mac)?;
         self.raised_if(changed, "caller_keys").await
     }
 

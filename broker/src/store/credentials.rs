@@ -65,7 +65,8 @@ impl Conn {
         page: &PageRequest,
     ) -> Result<Page<Guarded<Credential>>> {
         let account = account.bytes().to_vec();
-        let rows = all!(self, CREDENTIALS_OF => CredentialRow; account; page.after(); page.limit())?;
+        let rows =
+            all!(self, CREDENTIALS_OF => CredentialRow; account; page.after(); page.limit())?;
         page_of(rows, page)
     }
 

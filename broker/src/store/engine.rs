@@ -100,6 +100,14 @@ impl Pool {
         }))
     }
 
+    /// Whether it has all the connections it may have, so that whoever wants one waits for another to be given back.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(pool) => pool.size() >= pool.options().get_max_connections(),
+            Self::Postgres(pool) => pool.size() >= pool.options().get_max_connections(),
+        }
+    }
+
     /// Closes all connections and waits for it.
     pub(super) async fn close(&self) {
         match self {

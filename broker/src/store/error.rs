@@ -155,7 +155,8 @@ fn from_engine(error: &dyn DatabaseError) -> Error {
 /// SQLite names table and column in its message, PostgreSQL in a field.
 fn table_of(error: &dyn DatabaseError) -> String {
     let named = error.message().split_once("constraint failed: ").map(|(_, rest)| rest);
-    let table = error.table().or_else(|| named.and_then(|rest| rest.split_once('.')).map(|it| it.0));
+    let table =
+        error.table().or_else(|| named.and_then(|rest| rest.split_once('.')).map(|it| it.0));
     table.unwrap_or("row").to_owned()
 }
 

@@ -15,13 +15,12 @@ use super::error::{Error, Result};
 use super::sqlite::Opened;
 use crate::domain::secret::Secret;
 
-/// How long a reader waits for a free connection.
-const READ_WAIT: Duration = Duration::from_millis(250);
-/// How long the writer waits for its connection.
-const WRITE_WAIT: Duration = Duration::from_secs(3);
+/// How long a connection may take to come; readers wait less (`store.rs`).
+const WAIT: Duration = Duration::from_secs(3);
 
 /// A reader gives up after 5 s; nothing it sends can change a row.
-const READING: &str = "set session characteristics as transaction read only; set statement_timeout = '5s'";
+const READING: &str =
+    "set session characteristics as transaction read only; set statement_timeout = '5s'";
 /// The writer waits at most 5 s for another broker's turn, and a broker that stops in the middle of one loses it after
 /// 5 s. Its commits wait for the disk whatever the server's default is.
 const WRITING: &str = "set statement_timeout = '5s'; set lock_timeout = '5s'; \
@@ -33,20 +32,22 @@ pub(super) async fn open(url: &Secret, max_connections: u32) -> Result<Opened> {
         return Err(Error::Settings { why: "max_connections must be at least 2".into() });
     }
     let options = options(url)?;
-    let writer: PgPool = pool(1, WRITE_WAIT, WRITING).connect_with(options.clone()).await.map_err(
-        |error| match Error::from(error) {
+    let writer: PgPool =
+        pool(1, WRITING).connect_with(options.clone()).await.map_err(|error| match Error::from(
+            error,
+        ) {
             Error::Busy => Error::Unreachable { why: "no connection in time".into() },
             other => other,
-        },
-    )?;
-    let readers = pool(max_connections - 1, READ_WAIT, READING).connect_lazy_with(options);
+        })?;
+    let readers = pool(max_connections - 1, READING).connect_lazy_with(options);
     Ok(Opened { readers: Pool::Postgres(readers), writer: Pool::Postgres(writer), lock: None })
 }
 
-fn pool(most: u32, wait: Duration, first: &'static str) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(most).acquire_timeout(wait).after_connect(
-        move |conn, _| Box::pin(async move { conn.execute(first).await.map(drop) }),
-    )
+fn pool(most: u32, first: &'static str) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(WAIT)
+        .after_connect(move |conn, _| Box::pin(async move { conn.execute(first).await.map(drop) }))
 }
 
 fn options(url: &Secret) -> Result<PgConnectOptions> {
@@ -59,11 +60,8 @@ fn options(url: &Secret) -> Result<PgConnectOptions> {
     }
     let options = PgConnectOptions::from_str(url.expose()).map_err(|_| unreadable())?;
     let said = parsed.query_pairs().any(|(key, _)| matches!(&*key, "sslmode" | "ssl-mode"));
-    let options = if said || is_local(&options) {
-        options
-    } else {
-        options.ssl_mode(PgSslMode::VerifyFull)
-    };
+    let options =
+        if said || is_local(&options) { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
     Ok(options.application_name("token-broker"))
 }
 

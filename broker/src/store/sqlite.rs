@@ -11,19 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::SqlitePool;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::engine::{Conn, Pool, maybe};
 use super::error::{Error, Result};
 
 /// Readers beside the one writer.
 const READERS: u32 = 4;
-/// How long a reader waits for a free connection.
-const READ_WAIT: Duration = Duration::from_millis(250);
-/// How long the writer waits for its connection, and a statement for a lock.
-const WRITE_WAIT: Duration = Duration::from_secs(3);
+/// How long a connection may take to come (readers wait less, see `store.rs`), and a statement for a lock.
+const WAIT: Duration = Duration::from_secs(3);
 
 /// What opening an engine gives.
 #[derive(Debug)]
@@ -49,23 +45,18 @@ pub(super) async fn open(path: &Path) -> Result<Opened> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(WRITE_WAIT)
+        .busy_timeout(WAIT)
         .pragma("trusted_schema", "off");
-    let writer: SqlitePool =
-        pool(1, WRITE_WAIT).connect_with(options.clone()).await.map_err(Error::from)?;
+    let writer: SqlitePool = pool(1).connect_with(options.clone()).await.map_err(Error::from)?;
     // The writer has switched the file to WAL; a connection that cannot write cannot do that.
     let reading = SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
         .foreign_keys(true)
-        .busy_timeout(READ_WAIT)
+        .busy_timeout(WAIT)
         .pragma("trusted_schema", "off");
-    let readers = pool(READERS, READ_WAIT).connect_lazy_with(reading);
-    Ok(Opened {
-        readers: Pool::Sqlite(readers),
-        writer: Pool::Sqlite(writer),
-        lock: Some(lock),
-    })
+    let readers = pool(READERS).connect_lazy_with(reading);
+    Ok(Opened { readers: Pool::Sqlite(readers), writer: Pool::Sqlite(writer), lock: Some(lock) })
 }
 
 /// Refuses a file that SQLite itself finds damaged.
@@ -78,10 +69,10 @@ pub(super) async fn quick_check(conn: &mut Conn, lock: &Lock) -> Result<()> {
     }
 }
 
-fn pool(most: u32, wait: Duration) -> SqlitePoolOptions {
+fn pool(most: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(most)
-        .acquire_timeout(wait)
+        .acquire_timeout(WAIT)
         .idle_timeout(None)
         .max_lifetime(None)
 }
