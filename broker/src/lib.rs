@@ -8,4 +8,5 @@ pub mod config;
 pub mod domain;
 pub mod entropy;
 pub mod seal;
+pub mod store;
 pub mod tasks;

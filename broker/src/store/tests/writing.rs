@@ -1,0 +1,163 @@
+//! The one writer: groups, savepoints, callers that leave, panics, refusals.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::engines::each_engine;
+use super::samples::*;
+use crate::domain::ids::ProjectId;
+use crate::store::engine::run;
+use crate::store::{Error, Result, Store};
+use crate::tasks::Tasks;
+
+fn space(called: &str) -> ProjectId {
+    ProjectId::parse(called).unwrap()
+}
+
+async fn insert(store: &Store, called: &str) -> Result<()> {
+    let project = space(called);
+    store.write(move |tx| Box::pin(async move { tx.insert_project(&project, NOW).await })).await
+}
+
+async fn is_there(store: &Store, called: &str) -> bool {
+    store.read().await.unwrap().has_project(&space(called)).await.unwrap()
+}
+
+/// Keeps the writer busy until the sender speaks, so that whatever is queued meanwhile becomes one group.
+async fn hold(store: &Store, tasks: &Tasks) -> oneshot::Sender<()> {
+    let (release, released) = oneshot::channel();
+    let (begun, has_begun) = oneshot::channel();
+    let store = store.clone();
+    drop(tasks.spawn(async move {
+        let held = store.write(move |_| {
+            Box::pin(async move {
+                begun.send(()).unwrap();
+                released.await.unwrap();
+                Ok(())
+            })
+        });
+        held.await.unwrap();
+    }));
+    has_begun.await.unwrap();
+    release
+}
+
+each_engine! {
+    async fn a_failing_job_is_rolled_back_alone(home) {
+        let tasks = Tasks::new();
+        let store = home.open_with(&tasks).await;
+        let release = hold(&store, &tasks).await;
+        let bad = store.write(|tx| Box::pin(async move {
+            tx.insert_project(&space("half-done"), NOW).await?;
+            tx.insert_project(&ProjectId::default_project(), NOW).await
+        }));
+        // `join!` polls in order, so the three are queued before the writer is let go.
+        let (first, bad, last, ()) = tokio::join!(insert(&store, "first"), bad, insert(&store, "last"), async {
+            release.send(()).unwrap();
+        });
+        assert_eq!((first, last), (Ok(()), Ok(())));
+        assert_eq!(bad, Err(Error::Conflict { what: "projects".into() }));
+        assert!(is_there(&store, "first").await && is_there(&store, "last").await);
+        assert!(!is_there(&store, "half-done").await);
+    }
+
+    async fn a_job_that_hides_a_failed_statement_is_rolled_back_alone(home) {
+        let store = home.open().await;
+        let hiding = store.write(|tx| Box::pin(async move {
+            drop(tx.insert_project(&ProjectId::default_project(), NOW).await);
+            Ok(())
+        }));
+        let (hiding, other) = tokio::join!(hiding, insert(&store, "other"));
+        assert_eq!(other, Ok(()));
+        // SQLite goes on after a failed statement, PostgreSQL dooms the savepoint: either way nothing else suffers.
+        assert!(matches!(hiding, Ok(()) | Err(Error::Refused { .. })), "{hiding:?}");
+        assert!(is_there(&store, "other").await);
+    }
+
+    async fn a_job_whose_caller_left_is_still_committed(home) {
+        let tasks = Tasks::new();
+        let store = home.open_with(&tasks).await;
+        let release = hold(&store, &tasks).await;
+        {
+            let mut leaving = std::pin::pin!(insert(&store, "orphan"));
+            let polled = tokio::time::timeout(Duration::ZERO, &mut leaving).await;
+            assert!(polled.is_err(), "it waits behind the held writer");
+        }
+        release.send(()).unwrap();
+        insert(&store, "later").await.unwrap();
+        assert!(is_there(&store, "orphan").await);
+    }
+
+    async fn nobody_is_answered_before_the_commit(home) {
+        let store = home.open().await;
+        let (inside, mut seen) = mpsc::channel(1);
+        let reader = store.clone();
+        store.write(move |tx| Box::pin(async move {
+            tx.insert_project(&space("early"), NOW).await?;
+            inside.send(is_there(&reader, "early").await).await.unwrap();
+            Ok(())
+        })).await.unwrap();
+        assert_eq!(seen.recv().await, Some(false));
+        assert!(is_there(&store, "early").await);
+    }
+
+    async fn a_panicking_job_does_not_end_the_writer(home) {
+        let store = home.open().await;
+        let panicked: Result<()> = store.write(|tx| Box::pin(async move {
+            tx.insert_project(&space("lost"), NOW).await?;
+            panic!("this test panics on purpose")
+        })).await;
+        assert_eq!(panicked, Err(Error::Panicked));
+        insert(&store, "after").await.unwrap();
+        assert!(is_there(&store, "after").await && !is_there(&store, "lost").await);
+    }
+
+    async fn a_full_queue_refuses_at_once(home) {
+        let tasks = Tasks::new();
+        let store = home.open_with(&tasks).await;
+        let release = hold(&store, &tasks).await;
+        let mut refused = 0;
+        let mut waiting = Vec::new();
+        for _ in 0..1030 {
+            let mut write = Box::pin(store.write(|_| Box::pin(async move { Ok(()) })));
+            match tokio::time::timeout(Duration::ZERO, &mut write).await {
+                Ok(Err(Error::Busy)) => refused += 1,
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => waiting.push(write),
+            }
+        }
+        assert_eq!((refused, waiting.len()), (6, 1024));
+        release.send(()).unwrap();
+        for write in waiting {
+            write.await.unwrap();
+        }
+    }
+
+    async fn stopping_commits_what_is_queued_and_refuses_the_rest(home) {
+        let (tasks, others) = (Tasks::new(), Tasks::new());
+        let store = home.open_with(&tasks).await;
+        let release = hold(&store, &others).await;
+        let (queued, ()) = tokio::join!(insert(&store, "queued"), async {
+            tasks.stop();
+            release.send(()).unwrap();
+        });
+        assert_eq!(queued, Ok(()));
+        assert!(tasks.drain(Duration::from_secs(20)).await);
+        assert_eq!(insert(&store, "late").await, Err(Error::Busy));
+    }
+
+    async fn a_broken_connection_costs_one_group(home) {
+        let store = home.open().await;
+        if home.path().is_some() {
+            return; // An embedded engine has no connection to break.
+        }
+        let broken = store.write(|tx| Box::pin(async move {
+            tx.insert_project(&space("broken"), NOW).await?;
+            run!(tx, "select pg_terminate_backend(pg_backend_pid())").map(drop)
+        })).await;
+        assert!(matches!(broken, Err(Error::Unreachable { .. })), "{broken:?}");
+        insert(&store, "mended").await.unwrap();
+        assert!(!is_there(&store, "broken").await);
+    }
+}
