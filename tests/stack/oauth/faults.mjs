@@ -55,8 +55,9 @@ function truncate(res) {
 async function pourOut(bytes, res) {
   res.writeHead(200, { 'content-type': 'application/json' });
   res.write('{"access_token":"');
+  const closed = new Promise((resolve) => { res.once('close', resolve); });
   for (let sent = 0; sent < bytes && !res.destroyed; sent += CHUNK.length) {
-    if (!res.write(CHUNK)) await new Promise((resolve) => { res.once('drain', resolve).once('close', resolve); });
+    if (!res.write(CHUNK)) await Promise.race([closed, new Promise((resolve) => { res.once('drain', resolve); })]);
   }
   res.end('"}');
 }

@@ -54,7 +54,8 @@ export const provider = new Provider(fixed.issuer, {
     },
   },
   formats: {
-    customizers: { jwt: (_ctx, _token, parts) => ({ ...parts, header: { ...parts.header, typ: live.jwt_typ } }) },
+    // The provider looks at `parts` itself, not at what is returned.
+    customizers: { jwt: (_ctx, _token, parts) => { parts.header = { ...parts.header, typ: live.jwt_typ }; } },
     bitsOfOpaqueRandomness: (_ctx, token) => (['AccessToken', 'ClientCredentials'].includes(token.kind) ? live.token_chars * 6 : 256),
   },
   pkce: { required: (_ctx, client) => fixed.pkceRequired || client.clientAuthMethod === 'none' },
