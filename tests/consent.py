@@ -69,10 +69,10 @@ class Browser:
         no_proxy = urllib.request.ProxyHandler({})
         self.opener = urllib.request.build_opener(no_proxy, tls, NoRedirects, urllib.request.HTTPCookieProcessor(self.jar))
 
-    def open(self, url, form=None):
-        """The page at which the redirects from URL end (or --stop-at, unvisited)."""
+    def open(self, url, form=None, sender=None):
+        """The page at which the redirects from URL end (or --stop-at, unvisited). `sender` is the form's page."""
         while True:
-            page = self._hop(url, form)
+            page = self._hop(url, form, sender)
             location = page.headers.get("location")
             if page.status not in (301, 302, 303, 307, 308) or not location:
                 return page
@@ -81,7 +81,7 @@ class Browser:
             if self.stop_at and url.startswith(self.stop_at):
                 return Page(url, 0, {}, "")
 
-    def _hop(self, url, form):
+    def _hop(self, url, form, sender):
         if urllib.parse.urlsplit(url).hostname not in LOOPBACK:
             raise Stuck(f"only loopback may be visited, not {url}")
         if len(self.hops) == MAX_HOPS:
@@ -90,7 +90,7 @@ class Browser:
         data = None if form is None else urllib.parse.urlencode(form).encode()
         request = urllib.request.Request(url, data, {"Accept": "text/html", "User-Agent": "consent.py"})
         if form is not None:
-            parts = urllib.parse.urlsplit(url)
+            parts = urllib.parse.urlsplit(sender or url)
             request.add_header("Origin", f"{parts.scheme}://{parts.netloc}")
         try:
             answer = self.opener.open(request, timeout=TIMEOUT_S)
@@ -204,7 +204,7 @@ def walk(browser, url, person):
     page = browser.open(url)
     while filled := person.fill(PageReader(page.html).forms):
         form, values = filled
-        page = browser.open(urllib.parse.urljoin(page.url, form.action), values)
+        page = browser.open(urllib.parse.urljoin(page.url, form.action), values, page.url)
     return page
 
 
