@@ -273,13 +273,14 @@ def _():
 
 @check("the hooks revoke tokens and switch accounts off")
 def _():
-    tokens = mint("dave@example.test")
-    assert admin("revoke", login="dave@example.test", kinds=["refresh"]) == {"refresh": 1}
+    login = f"user-{secrets.token_hex(4)}@example.test"
+    tokens = mint(login)
+    assert admin("revoke", login=login, kinds=["refresh"]) == {"refresh": 1}
     assert refresh(tokens["refresh_token"])[1]["error"] == "invalid_grant"
-    tokens = mint("dave@example.test")
-    admin("users", login="dave@example.test", active=False)
+    tokens = mint(login)
+    admin("users", login=login, active=False)
     error = refresh(tokens["refresh_token"])[1]["error"]
-    admin("users", login="dave@example.test", active=True)
+    admin("users", login=login, active=True)
     return error == "invalid_grant"
 
 
