@@ -8,5 +8,6 @@ pub mod background;
 pub mod browser;
 pub mod ca;
 pub mod clock;
+pub mod mailbox;
 pub mod provider;
 pub mod speaker;

@@ -162,6 +162,11 @@ impl Truth {
         self.0.snapshot()
     }
 
+    /// The time, by the provider's clock.
+    pub fn now_ms(&self) -> i64 {
+        self.0.clock.now_ms()
+    }
+
     /// The numbers, at this moment.
     pub fn stats(&self) -> Stats {
         self.0.stats()

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::ca::TestCa;
 
 const DEADLINE: Duration = Duration::from_secs(10);
+const CHUNK: usize = 16 * 1024;
 const LINE_MAX: usize = 1024 * 1024;
 const LINES_MAX: usize = 100_000;
 
@@ -179,11 +180,9 @@ impl Speaker {
     }
 
     async fn fill(&mut self) -> Result<usize> {
-        let mut chunk = [0_u8; 8192];
-        let read = tokio::time::timeout(self.deadline, self.stream.read(&mut chunk));
-        let count = read.await.with_context(|| format!("nothing in {:?}", self.deadline))??;
-        self.read.extend_from_slice(&chunk[..count]);
-        Ok(count)
+        self.read.reserve(CHUNK);
+        let read = tokio::time::timeout(self.deadline, self.stream.read_buf(&mut self.read));
+        Ok(read.await.with_context(|| format!("nothing in {:?}", self.deadline))??)
     }
 
     fn unread(&self) -> String {

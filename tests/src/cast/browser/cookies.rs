@@ -78,10 +78,10 @@ impl Jar {
                 "max-age" => gone = value.parse::<i64>().is_ok_and(|seconds| seconds <= 0),
                 "secure" => secure = true,
                 "samesite" if value.eq_ignore_ascii_case("strict") => {
-                    cookie.same_site = SameSite::Strict
+                    cookie.same_site = SameSite::Strict;
                 }
                 "samesite" if value.eq_ignore_ascii_case("none") => {
-                    cookie.same_site = SameSite::None
+                    cookie.same_site = SameSite::None;
                 }
                 _ => {}
             }

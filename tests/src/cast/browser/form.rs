@@ -58,11 +58,11 @@ impl Form {
         let kind = tag.value("type").unwrap_or_default().to_ascii_lowercase();
         match (tag.name.as_str(), kind.as_str()) {
             ("button", _) | ("input", "submit") => {
-                self.buttons.push((name, value.unwrap_or_default()))
+                self.buttons.push((name, value.unwrap_or_default()));
             }
             ("input", "radio" | "checkbox") if tag.value("checked").is_none() => {}
             ("input", "checkbox") => {
-                self.fields.push((name, value.unwrap_or_else(|| "on".to_owned())))
+                self.fields.push((name, value.unwrap_or_else(|| "on".to_owned())));
             }
             ("input" | "textarea", _) => self.fields.push((name, value.unwrap_or_default())),
             _ => {}

@@ -32,19 +32,33 @@ pub fn claim(headers: &HeaderMap, form: &Form) -> Option<Claim> {
     Some(Claim { id, secret: form.get("client_secret").cloned(), basic: false })
 }
 
+/// Why a caller is not believed to be the app it names.
+#[derive(Clone, Copy, Debug)]
+pub struct InvalidClient {
+    why: &'static str,
+    basic: bool,
+}
+
+impl InvalidClient {
+    /// The answer, with a challenge when Basic was used (RFC 6749 section 5.2).
+    pub fn answer(self) -> Answer {
+        let answer = Answer::error("invalid_client", self.why);
+        if self.basic { answer.with(WWW_AUTHENTICATE, "Basic realm=\"sim\"") } else { answer }
+    }
+}
+
 /// Checks a claim against the registered apps.
 ///
 /// # Errors
-/// The `invalid_client` answer, with a challenge when Basic was used (RFC 6749 section 5.2).
+/// The app is unknown, or its secret is wrong or has expired.
 pub fn authenticate<'c>(
     claim: Option<&Claim>,
     clients: &'c [Client],
-) -> Result<&'c Client, Answer> {
-    let Some(claim) = claim else { return Err(Answer::error("invalid_client", "no client given")) };
-    let refuse = |why: &str| {
-        let answer = Answer::error("invalid_client", why);
-        if claim.basic { answer.with(WWW_AUTHENTICATE, "Basic realm=\"sim\"") } else { answer }
+) -> Result<&'c Client, InvalidClient> {
+    let Some(claim) = claim else {
+        return Err(InvalidClient { why: "no client given", basic: false });
     };
+    let refuse = |why| InvalidClient { why, basic: claim.basic };
     let client = clients.iter().find(|client| client.id == claim.id);
     let client = client.ok_or_else(|| refuse("unknown client"))?;
     if client.secrets.is_empty() && claim.secret.is_none() {

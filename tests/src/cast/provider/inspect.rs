@@ -85,7 +85,7 @@ impl Asked {
         let mut state = sim.state();
         let client = match client_auth::authenticate(self.claim.as_ref(), &state.settings.clients) {
             Ok(client) => client.id.clone(),
-            Err(answer) => return answer,
+            Err(refusal) => return refusal.answer(),
         };
         let Some(token) = self.form.get("token") else {
             return Answer::error("invalid_request", "token is missing");
@@ -96,9 +96,10 @@ impl Asked {
 
     fn introspect(&self, sim: &Sim) -> Answer {
         let state = sim.state();
-        if let Err(answer) = client_auth::authenticate(self.claim.as_ref(), &state.settings.clients)
+        if let Err(refusal) =
+            client_auth::authenticate(self.claim.as_ref(), &state.settings.clients)
         {
-            return answer;
+            return refusal.answer();
         }
         let now = sim.clock.now_ms();
         let record = self.form.get("token").and_then(|token| state.ledger.find(token));

@@ -54,7 +54,7 @@ fn exchange(sim: &Sim, form: &Form, claim: Option<&Claim>) -> Answer {
     let mut state = sim.state();
     let client = match client_auth::authenticate(claim, &state.settings.clients) {
         Ok(client) => client.id.clone(),
-        Err(answer) => return answer,
+        Err(refusal) => return refusal.answer(),
     };
     match form.get("grant_type").map(String::as_str) {
         Some("authorization_code") => by_code(sim, &mut state, form, &client),
