@@ -17,12 +17,8 @@ pub struct Background {
 
 impl Background {
     /// Runs `work` until it ends or the owner goes.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where the cast spawns; Drop ends the task"
-    )]
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        drop(tokio::spawn(until(self.stop.clone(), self.tasks.track_future(work))));
+        self.spawner().spawn(work);
     }
 
     /// A spawner for tasks that start tasks, such as an accept loop.
@@ -63,7 +59,7 @@ impl Spawner {
         reason = "this is where the cast spawns; Drop ends the task"
     )]
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        drop(tokio::spawn(until(self.stop.clone(), self.tasks.track_future(work))));
+        drop(tokio::spawn(self.tasks.track_future(until(self.stop.clone(), work))));
     }
 }
 

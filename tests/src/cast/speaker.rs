@@ -93,7 +93,7 @@ impl Speaker {
         Ok(tokio::time::timeout(self.deadline, sent).await.context("send")??)
     }
 
-    /// The next line, without its CRLF.
+    /// The next line, without its CRLF but with every blank before it.
     ///
     /// # Errors
     /// None in time, the end of the stream, or a line beyond 1 MiB.
@@ -101,7 +101,8 @@ impl Speaker {
         loop {
             if let Some(end) = self.read.iter().position(|&byte| byte == b'\n') {
                 let mut line: Vec<u8> = self.read.drain(..=end).collect();
-                line.truncate(line.trim_ascii_end().len());
+                line.pop();
+                line.pop_if(|last| *last == b'\r');
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
             ensure!(self.read.len() < LINE_MAX, "a line beyond {LINE_MAX} bytes");

@@ -113,7 +113,7 @@ async fn an_unregistered_redirect_uri_is_not_followed() -> Result<()> {
     let foreign = authorize_url(&provider, &[("redirect_uri", "https://attacker.invalid/")])?;
     assert_eq!(browser.open(&foreign).await?.status.as_u16(), 400);
     provider.change(|settings| {
-        settings.clients[0].redirect_uris = vec!["http://127.0.0.1:9/other".to_owned()]
+        settings.clients[0].redirect_uris = vec!["http://127.0.0.1:9/other".to_owned()];
     });
     assert_eq!(page(&provider, &mut browser).await?.status.as_u16(), 400);
     Ok(())

@@ -27,6 +27,16 @@ enum SameSite {
     Strict,
 }
 
+impl SameSite {
+    fn of(value: &str) -> Self {
+        match value.to_ascii_lowercase().as_str() {
+            "strict" => Self::Strict,
+            "none" => Self::None,
+            _ => Self::Lax,
+        }
+    }
+}
+
 impl Jar {
     /// The value of a cookie, whatever its host.
     pub fn value(&self, name: &str) -> Option<&str> {
@@ -57,47 +67,41 @@ impl Jar {
 
     /// Obeys a `Set-Cookie` header.
     pub(super) fn store(&mut self, url: &Url, header: &str) {
-        let mut parts = header.split(';').map(str::trim);
-        let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else {
-            return;
-        };
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let mut cookie = Cookie {
-            host,
-            name: name.to_owned(),
-            value: value.to_owned(),
-            path: "/".to_owned(),
-            same_site: SameSite::Lax,
-        };
-        let mut gone = false;
-        let mut secure = false;
-        for part in parts {
-            let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            match key.to_ascii_lowercase().as_str() {
-                "path" => cookie.path = value.to_owned(),
-                "max-age" => gone = value.parse::<i64>().is_ok_and(|seconds| seconds <= 0),
-                "secure" => secure = true,
-                "samesite" if value.eq_ignore_ascii_case("strict") => {
-                    cookie.same_site = SameSite::Strict;
-                }
-                "samesite" if value.eq_ignore_ascii_case("none") => {
-                    cookie.same_site = SameSite::None;
-                }
-                _ => {}
-            }
-        }
-        if name.starts_with("__Host-")
-            && (!secure || cookie.path != "/" || header.to_ascii_lowercase().contains("domain="))
-        {
-            return;
-        }
-        self.0.retain(|old| {
-            (&old.host, &old.name, &old.path) != (&cookie.host, &cookie.name, &cookie.path)
-        });
+        let Some((cookie, gone)) = parsed(url, header) else { return };
+        let place =
+            |cookie: &Cookie| (cookie.host.clone(), cookie.name.clone(), cookie.path.clone());
+        self.0.retain(|old| place(old) != place(&cookie));
         if !gone && self.0.len() < COOKIES_MAX {
             self.0.push(cookie);
         }
     }
+}
+
+/// The cookie and whether it is to be forgotten; `None` if a browser would not take it.
+fn parsed(url: &Url, header: &str) -> Option<(Cookie, bool)> {
+    let mut parts = header.split(';').map(str::trim);
+    let (name, value) = parts.next()?.split_once('=')?;
+    let mut cookie = Cookie {
+        host: url.host_str()?.to_owned(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+        path: "/".to_owned(),
+        same_site: SameSite::Lax,
+    };
+    let (mut gone, mut secure, mut has_domain) = (false, false, false);
+    for part in parts {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        match key.to_ascii_lowercase().as_str() {
+            "path" => cookie.path = value.to_owned(),
+            "max-age" => gone = value.parse::<i64>().is_ok_and(|seconds| seconds <= 0),
+            "secure" => secure = true,
+            "domain" => has_domain = true,
+            "samesite" => cookie.same_site = SameSite::of(value),
+            _ => {}
+        }
+    }
+    let host_only = secure && !has_domain && cookie.path == "/";
+    (host_only || !name.starts_with("__Host-")).then_some((cookie, gone))
 }
 
 fn within(path: &str, prefix: &str) -> bool {
