@@ -213,3 +213,26 @@ async fn endless_lines_and_literal_bombs_end_the_connection() -> Result<()> {
     literal.expect("* BYE [TOOBIG]").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn servers_of_other_makes_can_be_played() -> Result<()> {
+    let world = World::new().await?;
+    let response = sasl::response(Mechanism::Xoauth2, ALICE, &world.token(ALICE));
+    world.mailbox.change(|settings| {
+        settings.greeting_capability = false;
+        settings.sasl_ir = false;
+        settings.mechanisms = vec![Mechanism::Xoauth2];
+    });
+    let mut speaker = Speaker::connect(world.mailbox.addresses().imap).await?;
+    assert_eq!(speaker.line().await?, "* OK fake.test ready");
+    let offer = speaker.ask("a CAPABILITY").await?;
+    assert!(!offer.contains("SASL-IR") && !offer.contains("OAUTHBEARER"), "{offer}");
+    speaker.expect("a OK").await?;
+    assert!(speaker.ask(&format!("b AUTHENTICATE XOAUTH2 {response}")).await?.starts_with("b BAD"));
+    assert!(speaker.ask("c AUTHENTICATE OAUTHBEARER").await?.starts_with("c NO [CANNOT]"));
+    world.mailbox.change(|settings| settings.plain_login = false);
+    assert!(speaker.ask("d AUTHENTICATE XOAUTH2").await?.starts_with("d NO [PRIVACYREQUIRED]"));
+    world.mailbox.trouble(Trouble::DropGreeting, Some(1));
+    assert_eq!(Speaker::connect(world.mailbox.addresses().imap).await?.closed().await?, "");
+    Ok(())
+}
