@@ -128,8 +128,8 @@ impl Desk {
         loop {
             tokio::select! {
                 biased;
-                taken = jobs.recv_many(&mut group, GROUP) => if taken == 0 { break },
                 () = &mut stopping, if !jobs.is_closed() => { jobs.close(); continue }
+                taken = jobs.recv_many(&mut group, GROUP) => if taken == 0 { break },
             }
             let end = self.commit(&mut group).await;
             for job in group.drain(..) {
