@@ -7,5 +7,6 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod entropy;
+pub mod seal;
 pub mod store;
 pub mod tasks;

@@ -187,8 +187,9 @@ impl Tx {
 }
 
 fn endpoints_column(endpoints: &Endpoints) -> Result<String> {
-    let Endpoints { issuer, authorization, token, revocation, userinfo, jwks } = endpoints;
-    json_of(&[issuer, authorization, token, revocation, userinfo, jwks])
+    let Endpoints { issuer, authorization, token, revocation, userinfo, jwks, iss_advertised } = endpoints;
+    let iss = if *iss_advertised { "iss" } else { "" };
+    json_of(&[issuer, authorization, token, revocation, userinfo, jwks, iss])
 }
 
 fn health_columns(health: &AppHealth) -> (&'static str, i64, &str) {

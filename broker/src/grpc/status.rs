@@ -1,0 +1,103 @@
+//! The one place where an error becomes a gRPC status with its details.
+//!
+//! Never a text from a provider, the store or a client. Invariant: each kind of error has one code and one reason, as the
+//! contract documents them in `errors.proto`. Next: `grpc` doors return what this makes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokenbroker_proto::v1::{self, ErrorReason};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::service::Error;
+
+/// The domain of every ErrorInfo.
+const DOMAIN: &str = "tokenbroker";
+
+/// Turns an error into what the caller gets.
+pub(super) fn of(error: &Error) -> Status {
+    let reason = error.reason();
+    let mut metadata = HashMap::new();
+    if let Error::MinTtlUnattainable { life } = error {
+        metadata.insert("max_ttl_seconds".to_owned(), life.as_secs().to_string());
+    }
+    if let Error::Ours(cause) = error {
+        tracing::error!(cause = %chain(cause.as_ref()), "an internal error was answered");
+    }
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason_name(reason), DOMAIN, metadata);
+    if let Some(delay) = retry_delay(error) {
+        details.set_retry_info(Some(delay));
+    }
+    if let Some(link) = help_link(error) {
+        details.add_help_link("Give consent", link);
+    }
+    if let Error::Invalid { field, remedy } = error {
+        details.add_bad_request_violation(*field, remedy.clone());
+    }
+    Status::with_error_details(code(reason), error.to_string(), details)
+}
+
+/// The same as an entry of a batch.
+pub(super) fn refusal(error: &Error) -> v1::Refusal {
+    v1::Refusal {
+        reason: error.reason_number(),
+        message: error.to_string(),
+        retry_delay: retry_delay(error).and_then(|delay| delay.try_into().ok()),
+        help_uri: help_link(error).unwrap_or_default().to_owned(),
+    }
+}
+
+const fn code(reason: ErrorReason) -> Code {
+    match reason {
+        ErrorReason::InvalidField => Code::InvalidArgument,
+        ErrorReason::NotPermitted => Code::PermissionDenied,
+        ErrorReason::Unauthenticated => Code::Unauthenticated,
+        ErrorReason::NotFound => Code::NotFound,
+        ErrorReason::AlreadyExists => Code::AlreadyExists,
+        ErrorReason::EtagMismatch => Code::Aborted,
+        ErrorReason::ProviderThrottled => Code::ResourceExhausted,
+        ErrorReason::ProviderUnavailable
+        | ErrorReason::RefreshInProgress
+        | ErrorReason::BrokerUnavailable => Code::Unavailable,
+        ErrorReason::AccountNeedsConsent
+        | ErrorReason::AccountNeedsInteraction
+        | ErrorReason::AccountBlockedByPolicy
+        | ErrorReason::AccountDisabled
+        | ErrorReason::AppRejected
+        | ErrorReason::AppDisabled
+        | ErrorReason::MinTtlUnattainable
+        | ErrorReason::InUse
+        | ErrorReason::ConsentNotUsable
+        | ErrorReason::SessionNotUsable => Code::FailedPrecondition,
+        ErrorReason::Internal | ErrorReason::Unspecified => Code::Internal,
+    }
+}
+
+fn retry_delay(error: &Error) -> Option<Duration> {
+    match error {
+        Error::ProviderUnavailable { retry_after } | Error::ProviderThrottled { retry_after } => {
+            Some(*retry_after)
+        }
+        Error::RefreshInProgress => Some(Duration::from_secs(1)),
+        Error::Unavailable(_) => Some(Duration::from_secs(2)),
+        _ => None,
+    }
+}
+
+fn help_link(error: &Error) -> Option<&str> {
+    match error {
+        Error::NeedsConsent { link } | Error::NeedsInteraction { link } => Some(link),
+        _ => None,
+    }
+}
+
+fn reason_name(reason: ErrorReason) -> &'static str {
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,144 @@
+//! What the broker can do: one verb, one file.
+//!
+//! Never sees a gRPC or HTTP type. Every verb takes a permit or asks for one, decides with `domain`, acts through `store`,
+//! `seal` and `providers`, and leaves an audit record. Invariant: nothing that writes runs inside the caller's own future,
+//! so a client that goes away interrupts nothing. Next: `access_token.rs` is the shortest walk through the house.
+
+mod access_token;
+mod accounts;
+mod app_secrets;
+mod apps;
+mod audit;
+mod callers;
+mod cancel_consent;
+mod changes;
+mod consent_link;
+mod create_app;
+mod create_caller;
+mod create_consent;
+mod create_credential;
+mod credentials;
+mod delete_account;
+mod error;
+mod finish_consent;
+mod flights;
+mod identity;
+pub mod lookup;
+mod open_consent;
+mod open_session;
+mod places;
+mod proof;
+mod receive_answer;
+mod refresh;
+mod renew_session;
+mod report_sessions;
+mod resolve;
+mod revoke_account;
+mod revoke_caller;
+mod revoke_credential;
+mod rotate_credential;
+mod status;
+mod token_status;
+mod update_account;
+mod update_app;
+mod update_caller;
+mod verify_app;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use url::Url;
+
+pub use access_token::{Granted, TokenWish};
+pub use app_secrets::NewAppSecret;
+pub use apps::{AppChange, AppDraft, AppView, Verified};
+pub use callers::{CallerChange, CallerDraft, CallerView, NewKey};
+pub use create_consent::{ConsentDraft, ConsentView};
+pub use create_credential::CredentialDraft;
+pub use credentials::{CredentialView, NewCredential};
+pub use error::Error;
+pub use open_consent::{Departure, Invitation};
+pub use open_session::{Denial, DenialKind, LoginAttempt, Opened, SessionAnswer};
+pub use receive_answer::{Answer, Arrival};
+pub use report_sessions::{Report, UpstreamLogin};
+pub use status::Status;
+pub use token_status::TokenStatus;
+pub use update_account::AccountChange;
+
+use crate::clock::Clock;
+use crate::domain::event::Event;
+use crate::entropy::Entropy;
+use crate::providers::client::ProviderClient;
+use crate::providers::preset::Presets;
+use crate::seal::Sealer;
+use crate::store::{self, Store, Tx, Work};
+use crate::tasks::Tasks;
+
+/// The parts the verbs work with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Keeps everything.
+    pub store: Store,
+    /// Seals and opens.
+    pub sealer: Sealer,
+    /// Speaks to providers.
+    pub providers: ProviderClient,
+    /// Knows them.
+    pub presets: Presets,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Makes ids and secrets.
+    pub entropy: Entropy,
+    /// Runs what must not be interrupted.
+    pub tasks: Tasks,
+    /// How browsers reach us.
+    pub public_url: Url,
+    /// Which replica this is, for leases and attempts.
+    pub replica: String,
+    /// Proves a consent by one real login.
+    pub proof: crate::providers::mail_proof::MailProof,
+    /// Whether mail servers and providers on this machine are allowed: test set-ups only.
+    pub allow_insecure_loopback: bool,
+}
+
+/// The broker's verbs. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Service {
+    parts: Arc<Parts>,
+    flights: flights::Flights,
+}
+
+impl Service {
+    /// A service over these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), flights: flights::Flights::default() }
+    }
+
+    /// Runs `work` to its end even if the caller goes away meanwhile.
+    async fn detached<F, T>(&self, work: F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.parts.tasks.spawn(work).await.unwrap_or_else(|lost| Err(Error::ours(lost)))
+    }
+
+    /// Has the one writer do `job`, durable when this returns.
+    async fn write<T, J>(&self, job: J) -> Result<T, Error>
+    where
+        J: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.parts.store.write(job).await.map_err(Error::from)
+    }
+
+    /// Writes one audit record, durable when this returns.
+    async fn record(&self, event: Event) -> Result<(), Error> {
+        self.write(move |tx| Box::pin(async move { tx.append_audit(event).await.map(drop) })).await
+    }
+
+    /// A connection to read with.
+    async fn read(&self) -> Result<store::Conn, Error> {
+        Ok(self.parts.store.read().await?)
+    }
+}

@@ -1,0 +1,197 @@
+//! Hands out an access token: find the account, ask for the right, look at the token at hand, refresh if it must be, record,
+//! answer.
+//!
+//! Never answers before the audit record is durable (promise P3). Invariant: whatever is handed out lives at least as long
+//! as asked, or says that it is stale. Next: `refresh.rs` for the way to a new token, `grpc/tokens.rs` for the way out.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::clock::Time;
+use crate::domain::account::Account;
+use crate::domain::caller::{Caller, NotPermitted, UseAccount};
+use crate::domain::event::{Event, What};
+use crate::domain::grant::AccessToken;
+use crate::domain::ids::ProjectId;
+use crate::domain::secret::Secret;
+use crate::domain::token;
+use crate::service::lookup::AccountName;
+use crate::service::{Error, Service, places};
+
+/// How soon after a token was issued its rejection does not buy another: a resource that refuses a brand-new token would
+/// refuse the next one too, and the provider counts the calls.
+const REJECTION_FLOOR: Duration = Duration::from_secs(5);
+
+/// What a caller wishes for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenWish {
+    /// The account's project.
+    pub project: ProjectId,
+    /// The account.
+    pub account: AccountName,
+    /// The target; empty means `mail`, or the one that `scopes` choose.
+    pub audience: String,
+    /// The scopes it has to grant.
+    pub scopes: Vec<String>,
+    /// The least remaining life, if the caller cares.
+    pub min_ttl: Option<Duration>,
+    /// SHA-256 of a token that the resource refused.
+    pub rejected: Option<[u8; 32]>,
+}
+
+/// A token, handed out.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Whose it is.
+    pub account: Account,
+    /// For which target.
+    pub audience: String,
+    /// The provider's preset.
+    pub provider: String,
+    /// The token.
+    pub secret: Secret,
+    /// What is known of it.
+    pub token: AccessToken,
+    /// Why a newer one could not be had, if this one is stale.
+    pub stale_because: Option<i32>,
+}
+
+impl Service {
+    /// Hands out a token as wished.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] without a right, else whatever stands between the account and a token.
+    pub async fn access_token(&self, caller: &Caller, wish: TokenWish) -> Result<Granted, Error> {
+        caller.may_ask_for_tokens()?;
+        let found = self.find_account(&wish.project, &wish.account).await?;
+        let outcome = match found {
+            None => Err(Error::NotPermitted(NotPermitted)),
+            Some(account) => self.token_for(caller, account, &wish).await,
+        };
+        let event = self.token_event(caller, &wish, &outcome);
+        self.record(event).await?;
+        outcome
+    }
+
+    async fn token_for(
+        &self,
+        caller: &Caller,
+        account: Account,
+        wish: &TokenWish,
+    ) -> Result<Granted, Error> {
+        // Before the right is known nothing of the account's app may show in the answer.
+        let audience = match (wish.audience.as_str(), wish.scopes.as_slice()) {
+            ("", []) => "mail".to_owned(),
+            (audience, []) => audience.to_owned(),
+            (_, scopes) => self.audience_for(&account, scopes).await?,
+        };
+        let permit = caller.may_use(&account, &audience)?;
+        self.token(permit, account, wish.min_ttl, wish.rejected).await
+    }
+
+    /// A token under a permit: the one at hand if it will do, else a new one.
+    pub(super) async fn token(
+        &self,
+        permit: UseAccount,
+        account: Account,
+        min_ttl: Option<Duration>,
+        rejected: Option<[u8; 32]>,
+    ) -> Result<Granted, Error> {
+        let audience = permit.audience().to_owned();
+        let provider = self.app(account.app).await?.preset;
+        self.check_standing(&account)?;
+        let at_hand = self.token_at_hand(&account, &audience, rejected).await?;
+        let grant = |token: AccessToken, stale_because| {
+            self.open(account.clone(), audience.clone(), provider.clone(), token, stale_because)
+        };
+        let now = self.parts.clock.now();
+        if let Some(token) = &at_hand {
+            let wanted = token::attainable(min_ttl, token.life())
+                .ok_or(Error::MinTtlUnattainable { life: token.life() })?;
+            if token::is_fresh(token, wanted, now) {
+                return grant(token.clone(), None);
+            }
+            if token.rejected && token.issued_at.after(REJECTION_FLOOR) > now {
+                let retry_after = now.until(token.issued_at.after(REJECTION_FLOOR));
+                return Err(Error::ProviderUnavailable { retry_after });
+            }
+        }
+        match self.refreshed(&account, &audience, at_hand.as_ref()).await {
+            Ok(token) => match token::attainable(min_ttl, token.life()) {
+                Some(_) => grant(token, None),
+                None => Err(Error::MinTtlUnattainable { life: token.life() }),
+            },
+            Err(error) => match at_hand.filter(|token| token::is_alive(token, now)) {
+                Some(token) if error.is_passing() => grant(token, Some(error.reason_number())),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The token at hand, marked rejected if it is the one the caller complains of.
+    async fn token_at_hand(
+        &self,
+        account: &Account,
+        audience: &str,
+        rejected: Option<[u8; 32]>,
+    ) -> Result<Option<AccessToken>, Error> {
+        let found = self.read().await?.access_token(account.id, audience).await?;
+        let (Some(mut token), Some(hash)) = (found.clone(), rejected) else { return Ok(found) };
+        if bool::from(token.fingerprint.as_slice().ct_eq(&hash)) && !token.rejected {
+            let (id, generation) = (token.id, token.generation);
+            self.write(move |tx| Box::pin(async move { tx.reject_access_token(id, generation).await }))
+                .await?;
+            token.rejected = true;
+        }
+        Ok(Some(token))
+    }
+
+    fn open(
+        &self,
+        account: Account,
+        audience: String,
+        provider: String,
+        token: AccessToken,
+        stale_because: Option<i32>,
+    ) -> Result<Granted, Error> {
+        let place = places::access_token(token.id, token.generation);
+        let secret = self.parts.sealer.open(&place, &token.sealed)?;
+        Ok(Granted { account, audience, provider, secret, token, stale_because })
+    }
+
+    fn token_event(
+        &self,
+        caller: &Caller,
+        wish: &TokenWish,
+        outcome: &Result<Granted, Error>,
+    ) -> Event {
+        let (account, detail) = match outcome {
+            Ok(granted) => (granted.account.name.as_str(), granted.audience.as_str()),
+            Err(_) => (wish.account.as_str(), wish.audience.as_str()),
+        };
+        Event {
+            at: self.parts.clock.now(),
+            what: What::Token,
+            project: wish.project.to_string(),
+            actor: caller.resource_name(),
+            account: account.to_owned(),
+            subject: String::new(),
+            granted: outcome.is_ok(),
+            reason: outcome.as_ref().err().map_or(0, Error::reason_number),
+            address: String::new(),
+            detail: detail.to_owned(),
+        }
+    }
+}
+
+/// How a token is recognised when a caller says that it was refused.
+pub(super) fn fingerprint(token: &Secret) -> Vec<u8> {
+    Sha256::digest(token.expose().as_bytes()).to_vec()
+}
+
+/// When it is worth asking again.
+pub fn refresh_after(granted: &Granted) -> Time {
+    token::refresh_after(&granted.token)
+}

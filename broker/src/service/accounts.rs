@@ -1,0 +1,118 @@
+//! Accounts as managers see them, and switching them off and on.
+//!
+//! Never shows a token. Next: `update_account`, `revoke_account`, `delete_account`.
+
+use crate::domain::account::{Account, Standing};
+use crate::domain::app::App;
+use crate::domain::caller::Manage;
+use crate::domain::event::{Event, What};
+use crate::domain::grant::AccessToken;
+use crate::service::lookup::AccountName;
+use crate::service::{Error, Service, changes};
+use crate::store::{Page, PageRequest};
+
+/// An account with what belongs to it.
+#[derive(Clone, Debug)]
+pub struct AccountView {
+    /// The account.
+    pub account: Account,
+    /// Its app.
+    pub app: App,
+    /// The generation of its grant, 0 without one.
+    pub generation: i64,
+    /// Its newest token, sealed.
+    pub token: Option<AccessToken>,
+}
+
+impl Service {
+    /// One account.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn account_view(
+        &self,
+        permit: &Manage,
+        name: &AccountName,
+    ) -> Result<AccountView, Error> {
+        let account = self.account_named(permit.project(), name).await?;
+        self.view_account(account).await
+    }
+
+    /// The accounts of a project, by name.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn accounts(
+        &self,
+        permit: &Manage,
+        page: PageRequest,
+        standing: Option<Standing>,
+    ) -> Result<Page<AccountView>, Error> {
+        let found = self.read().await?.accounts(permit.project(), &page, standing).await?;
+        let mut items = Vec::with_capacity(found.items.len());
+        for row in found.items {
+            items.push(self.view_account(self.parts.sealer.admit(row)?).await?);
+        }
+        Ok(Page { items, next_page_token: found.next_page_token })
+    }
+
+    /// Switches an account off or on. Nothing is forgotten.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn switch_account(
+        &self,
+        permit: &Manage,
+        name: &AccountName,
+        disabled: bool,
+    ) -> Result<AccountView, Error> {
+        let account = self.account_named(permit.project(), name).await?;
+        let event = self.account_event(permit, What::AccountUpdated, &account);
+        let event = Event { detail: if disabled { "disabled" } else { "enabled" }.into(), ..event };
+        let (sealer, now) = (self.parts.sealer.clone(), self.parts.clock.now());
+        let account = self
+            .write(move |tx| {
+                Box::pin(async move {
+                    let target = (account.id, None);
+                    let edit = |account: &mut Account| account.disabled = disabled;
+                    let account = changes::edit_account(tx, &sealer, target, now, edit).await?;
+                    tx.append_audit(event).await?;
+                    Ok(account)
+                })
+            })
+            .await?;
+        self.view_account(account).await
+    }
+
+    /// Fetches a new token now.
+    ///
+    /// # Errors
+    /// Whatever stands between the account and a token.
+    pub async fn refresh_account(
+        &self,
+        permit: &Manage,
+        name: &AccountName,
+        audience: &str,
+    ) -> Result<AccountView, Error> {
+        let account = self.account_named(permit.project(), name).await?;
+        self.check_standing(&account)?;
+        let audience = if audience.is_empty() { "mail" } else { audience };
+        let at_hand = self.read().await?.access_token(account.id, audience).await?;
+        self.refreshed(&account, audience, at_hand.as_ref()).await?;
+        self.account_view(permit, name).await
+    }
+
+    pub(super) async fn view_account(&self, account: Account) -> Result<AccountView, Error> {
+        let app = self.app(account.app).await?;
+        let mut conn = self.read().await?;
+        let generation = conn.current_grant(account.id).await?.map_or(0, |grant| grant.generation);
+        let tokens = conn.access_tokens(account.id).await?;
+        let token = tokens.into_iter().max_by_key(|token| token.generation);
+        Ok(AccountView { account, app, generation, token })
+    }
+
+    /// An audit record about an account.
+    pub(super) fn account_event(&self, permit: &Manage, what: What, account: &Account) -> Event {
+        self.managed(permit, what, account.name.as_str(), "")
+    }
+}

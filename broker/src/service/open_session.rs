@@ -1,0 +1,277 @@
+//! A mail login: check the proxy credential, find where to log in upstream, hand out what that needs, record, answer.
+//!
+//! Never tells an adapter why a login is refused, only the class; the reason is in the audit. Invariant: a wrong login, an
+//! unknown credential and one that may not be used here get one answer, after the same checks and the same delay.
+//! Next: `access_token.rs` for the token, `grpc/mail.rs` for the words.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::clock::Time;
+use crate::domain::account::Account;
+use crate::domain::caller::{Caller, OpenSessions};
+use crate::domain::credential::Credential;
+use crate::domain::event::{Event, What};
+use crate::domain::ids::{Mailbox, ResourceId, SessionId};
+use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
+use crate::domain::secret::Secret;
+use crate::domain::session::MailSession;
+use crate::providers::resolved::Resolved;
+use crate::seal::credential::{Kind, parse};
+use crate::service::{Error, Service};
+
+/// How long a refused login waits for its answer. The same for every reason.
+const REFUSAL_DELAY: Duration = Duration::from_secs(1);
+
+/// How fresh a token for a mail login is: the session lives no longer than it at some providers (Gmail, Exchange).
+const SESSION_TTL: Duration = Duration::from_secs(10 * 60);
+
+/// A login as an adapter reports it.
+#[derive(Clone, Debug)]
+pub struct LoginAttempt {
+    /// Over which protocol.
+    pub protocol: MailProtocol,
+    /// The login name.
+    pub login_name: String,
+    /// The proxy credential.
+    pub secret: Secret,
+    /// The client.
+    pub address: IpAddr,
+}
+
+/// A session or a refusal.
+#[derive(Clone, Debug)]
+pub enum SessionAnswer {
+    /// Log in upstream with this.
+    Opened(Box<Opened>),
+    /// Refuse the client with this.
+    Denied(Denial),
+}
+
+/// Everything an upstream login needs.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The session.
+    pub session: SessionId,
+    /// Where to log in.
+    pub upstream: MailHost,
+    /// Mechanisms, best first.
+    pub mechanisms: Vec<SaslMechanism>,
+    /// The user name there.
+    pub sasl_user: String,
+    /// The token.
+    pub secret: Secret,
+    /// When it ends.
+    pub expires_at: Time,
+    /// Whether an initial response may be sent.
+    pub initial_response: bool,
+    /// Whether an OK proves nothing there.
+    pub probe_after_login: bool,
+}
+
+/// A refusal as an adapter may know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Whose fault.
+    pub kind: DenialKind,
+    /// Answer no sooner.
+    pub delay: Duration,
+    /// For the client's user: printable ASCII, at most 200 bytes; may be empty.
+    pub text: String,
+}
+
+/// Whose fault a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialKind {
+    /// The login was wrong.
+    BadCredential,
+    /// The mailbox owner has to consent.
+    NeedsConsent,
+    /// An operator has to act.
+    ContactAdmin,
+    /// Try later.
+    Unavailable,
+}
+
+impl Service {
+    /// Opens a session for a login, or says how to refuse it.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] if the caller is no adapter for this protocol; [`Error::Unavailable`] if nothing can be
+    /// recorded. A wrong login is an answer.
+    pub async fn open_session(
+        &self,
+        caller: &Caller,
+        attempt: LoginAttempt,
+    ) -> Result<SessionAnswer, Error> {
+        let permit = caller.may_open_sessions()?;
+        if !permit.allows(attempt.protocol) {
+            return Err(Error::NotPermitted(crate::domain::caller::NotPermitted));
+        }
+        let now = self.parts.clock.now();
+        let Some((credential, account)) = self.check_login(&permit, &attempt, now).await? else {
+            return self.refuse_login(caller, &attempt).await;
+        };
+        let outcome = self.upstream(&account, attempt.protocol, None).await;
+        let opened = match outcome {
+            Ok(opened) => opened,
+            Err(error) => return self.deny_login(caller, &attempt, &account, error).await,
+        };
+        let session = MailSession {
+            id: opened.session,
+            adapter: permit.caller(),
+            credential: credential.id,
+            account: account.id,
+            protocol: attempt.protocol,
+            client_address: attempt.address.to_string(),
+            opened_at: now,
+            ended_at: None,
+            renewals: 0,
+            upstream: String::new(),
+            bytes_up: 0,
+            bytes_down: 0,
+        };
+        let event = self.session_event(caller, &attempt, account.name.as_str(), 0);
+        let event = Event { subject: credential.key.clone(), ..event };
+        self.write(move |tx| {
+            Box::pin(async move {
+                tx.insert_session(&session).await?;
+                tx.touch_credential(credential.id, now, &session.client_address).await?;
+                tx.append_audit(event).await.map(drop)
+            })
+        })
+        .await?;
+        Ok(SessionAnswer::Opened(Box::new(opened)))
+    }
+
+    /// The credential and its account, if everything about the login fits.
+    async fn check_login(
+        &self,
+        permit: &OpenSessions,
+        attempt: &LoginAttempt,
+        now: Time,
+    ) -> Result<Option<(Credential, Account)>, Error> {
+        let Ok(presented) = parse(attempt.secret.expose()) else { return Ok(None) };
+        if presented.kind() != Kind::Proxy {
+            return Ok(None);
+        }
+        let row = self.read().await?.credential_by_key(presented.id().as_str()).await?;
+        let Some(row) = row else {
+            self.parts.sealer.dummy_check(&presented);
+            return Ok(None);
+        };
+        let credential = self.parts.sealer.admit(row)?;
+        let genuine = self.parts.sealer.matches_bytes(&presented, &credential.secret_hash)?;
+        let account = self.account(credential.account).await?;
+        let admitted = credential.admits(attempt.protocol, attempt.address, now).is_ok();
+        let named = account.project == *permit.project() && goes_by(&account, &attempt.login_name);
+        Ok((genuine && admitted && named).then_some((credential, account)))
+    }
+
+    /// Where and with what to log in for `account`.
+    pub(super) async fn upstream(
+        &self,
+        account: &Account,
+        protocol: MailProtocol,
+        rejected: Option<[u8; 32]>,
+    ) -> Result<Opened, Error> {
+        self.check_standing(account)?;
+        let app = self.app(account.app).await?;
+        let provider = self.resolve_for(&app, account)?;
+        let no_host = || Error::AppRejected { app: app.name.to_string() };
+        let server = provider.mail_server(protocol).ok_or_else(no_host)?;
+        let audience = Self::audience_of(&provider, protocol).ok_or_else(no_host)?;
+        let permit = account.for_mail(audience);
+        let ttl = self.session_ttl(&provider);
+        let granted = self.token(permit, account.clone(), ttl, rejected).await?;
+        Ok(Opened {
+            session: SessionId::new(self.parts.clock.now(), &self.parts.entropy),
+            upstream: server.host,
+            mechanisms: server.mechanisms,
+            sasl_user: account.sasl_user().to_owned(),
+            secret: granted.secret,
+            expires_at: granted.token.expires_at,
+            initial_response: server.initial_response,
+            probe_after_login: server.probe_after_login,
+        })
+    }
+
+    /// Ten minutes, unless the provider's tokens are short-lived: then whatever `token` thinks right.
+    fn session_ttl(&self, provider: &Resolved) -> Option<Duration> {
+        (provider.token_life() >= SESSION_TTL * 2).then_some(SESSION_TTL)
+    }
+
+    async fn refuse_login(
+        &self,
+        caller: &Caller,
+        attempt: &LoginAttempt,
+    ) -> Result<SessionAnswer, Error> {
+        let reason = Error::Unauthenticated.reason_number();
+        self.record(self.session_event(caller, attempt, "", reason)).await?;
+        let kind = DenialKind::BadCredential;
+        Ok(SessionAnswer::Denied(Denial { kind, delay: REFUSAL_DELAY, text: String::new() }))
+    }
+
+    async fn deny_login(
+        &self,
+        caller: &Caller,
+        attempt: &LoginAttempt,
+        account: &Account,
+        error: Error,
+    ) -> Result<SessionAnswer, Error> {
+        let reason = error.reason_number();
+        self.record(self.session_event(caller, attempt, account.name.as_str(), reason)).await?;
+        denial_of(error).map(SessionAnswer::Denied)
+    }
+
+    fn session_event(
+        &self,
+        caller: &Caller,
+        attempt: &LoginAttempt,
+        account: &str,
+        reason: i32,
+    ) -> Event {
+        Event {
+            at: self.parts.clock.now(),
+            what: What::Session,
+            project: caller.project.to_string(),
+            actor: caller.resource_name(),
+            account: account.to_owned(),
+            subject: String::new(),
+            granted: reason == 0,
+            reason,
+            address: attempt.address.to_string(),
+            detail: attempt.protocol.as_str().to_owned(),
+        }
+    }
+}
+
+/// What an adapter is told about an error. Ours and the store's stay errors: then the broker is away, not the login wrong.
+pub(super) fn denial_of(error: Error) -> Result<Denial, Error> {
+    let (kind, text) = match error {
+        Error::NeedsConsent { link } | Error::NeedsInteraction { link } => {
+            (DenialKind::NeedsConsent, format!("Consent needed: open {link}"))
+        }
+        Error::BlockedByPolicy => (DenialKind::ContactAdmin, "Blocked by a policy".to_owned()),
+        Error::AccountDisabled(_) => (DenialKind::BadCredential, String::new()),
+        Error::AppRejected { .. } | Error::AppDisabled { .. } => {
+            (DenialKind::ContactAdmin, "The mail gateway's registration is refused".to_owned())
+        }
+        Error::ProviderUnavailable { .. }
+        | Error::ProviderThrottled { .. }
+        | Error::RefreshInProgress
+        | Error::MinTtlUnattainable { .. } => {
+            (DenialKind::Unavailable, "The provider is temporarily unavailable".to_owned())
+        }
+        other => return Err(other),
+    };
+    let text = if text.len() <= 200 && text.is_ascii() { text } else { String::new() };
+    let delay = if kind == DenialKind::BadCredential { REFUSAL_DELAY } else { Duration::ZERO };
+    Ok(Denial { kind, delay, text })
+}
+
+/// Whether a login name is one of the account's: its mailbox or its id.
+fn goes_by(account: &Account, login_name: &str) -> bool {
+    Mailbox::parse(login_name).is_ok_and(|mailbox| mailbox == account.mailbox)
+        || ResourceId::parse(login_name).is_ok_and(|id| id == account.name)
+}

@@ -1,0 +1,324 @@
+//! The single path to a new access token: join, write the intent, ask, store first, judge, answer.
+//!
+//! Never runs inside a caller's future: it is a detached task, and callers wait for its end with their own deadlines.
+//! Invariants: one refresh per account at a time; the intent is durable before the refresh token is spent; what the provider
+//! hands out is durable before anyone uses it; an outage or a broken app changes no account (design section 7).
+//! Next: `outcome` below writes what came of it; leases between replicas belong between `board` and `begin`.
+
+use std::time::Duration;
+
+use crate::domain::account::{Account, Standing};
+use crate::domain::app::{App, AppHealth};
+use crate::domain::event::{Event, What};
+use crate::domain::grant::{AccessToken, Attempt, Grant};
+use crate::domain::ids::{AttemptId, GrantId, TokenId};
+use crate::domain::provider::Issued;
+use crate::domain::refusal::{RefusalClass, Refused};
+use crate::domain::secret::Secret;
+use crate::domain::token;
+use crate::service::access_token::fingerprint;
+use crate::service::flights::Boarding;
+use crate::service::{Error, Service, changes, places};
+use crate::store::{Result as Stored, Tx};
+
+/// How long a caller is told to wait when the provider did not say.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A refresh under way: what it spends, and for what.
+struct Errand {
+    account: Account,
+    app: App,
+    audience: String,
+    grant: Grant,
+    attempt: Attempt,
+}
+
+impl Service {
+    /// A token newer than `than`, bought by this call or by whoever is buying one already.
+    pub(super) async fn refreshed(
+        &self,
+        account: &Account,
+        audience: &str,
+        than: Option<&AccessToken>,
+    ) -> Result<AccessToken, Error> {
+        loop {
+            match self.flights.board(account.id) {
+                Boarding::Pilot(flight) => {
+                    let (service, account) = (self.clone(), account.clone());
+                    let (audience, than) = (audience.to_owned(), than.cloned());
+                    return self
+                        .detached(async move {
+                            let outcome = service.refresh(&account, &audience, than.as_ref()).await;
+                            flight.land(audience, outcome.clone());
+                            outcome
+                        })
+                        .await;
+                }
+                Boarding::Passenger(landing) => match landing.wait().await {
+                    Some((theirs, outcome)) if theirs == audience => return outcome,
+                    // It was for another audience, or was lost: look again.
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// Refuses an account that cannot have a token, without a call to the provider.
+    pub(super) fn check_standing(&self, account: &Account) -> Result<(), Error> {
+        if account.disabled {
+            return Err(Error::AccountDisabled("switched off"));
+        }
+        match account.standing {
+            Standing::Active => Ok(()),
+            Standing::Pending => Err(Error::AccountDisabled("waiting for its first consent")),
+            Standing::Revoked => Err(Error::NeedsConsent { link: self.consent_link(account) }),
+            Standing::NeedsConsent => Err(Error::NeedsConsent { link: self.consent_link(account) }),
+            Standing::NeedsInteraction => {
+                Err(Error::NeedsInteraction { link: self.consent_link(account) })
+            }
+            Standing::BlockedByPolicy => Err(Error::BlockedByPolicy),
+        }
+    }
+
+    async fn refresh(
+        &self,
+        account: &Account,
+        audience: &str,
+        than: Option<&AccessToken>,
+    ) -> Result<AccessToken, Error> {
+        // Somebody may have landed between our look and our boarding.
+        let now = self.read().await?.access_token(account.id, audience).await?;
+        if let Some(token) = now.filter(|token| is_newer(token, than)) {
+            return Ok(token);
+        }
+        let errand = self.begin(account, audience).await?;
+        let refresh_token = match &errand.grant.refresh_token {
+            Some(sealed) => {
+                let place = places::refresh_token(errand.grant.id, errand.grant.generation);
+                self.parts.sealer.open(&place, sealed)?
+            }
+            None => return Err(Error::NeedsConsent { link: self.consent_link(account) }),
+        };
+        let provider = self.resolve_for(&errand.app, account)?;
+        let auth = self.client_auth(&errand.app).await?;
+        let answer =
+            self.parts.providers.refresh(&provider, &auth, &refresh_token, audience).await;
+        match answer {
+            Ok(issued) => self.keep(errand, issued, &refresh_token).await,
+            Err(refused) => Err(self.note(errand, refused).await?),
+        }
+    }
+
+    /// Reads afresh what will be spent and writes the intent down.
+    async fn begin(&self, account: &Account, audience: &str) -> Result<Errand, Error> {
+        let account = self.account(account.id).await?;
+        self.check_standing(&account)?;
+        let app = self.app(account.app).await?;
+        if app.disabled {
+            return Err(Error::AppDisabled { app: app.name.to_string() });
+        }
+        let grant = self.read().await?.newest_grant(account.id).await?;
+        let link = self.consent_link(&account);
+        let grant = grant.ok_or(Error::NeedsConsent { link })?;
+        let now = self.parts.clock.now();
+        let attempt = Attempt {
+            id: AttemptId::new(now, &self.parts.entropy),
+            account: account.id,
+            audience: audience.to_owned(),
+            generation: grant.generation,
+            owner: self.parts.replica.clone(),
+            started_at: now,
+            ended_at: None,
+            outcome: String::new(),
+            code: String::new(),
+        };
+        let intent = attempt.clone();
+        self.write(move |tx| Box::pin(async move { tx.begin_attempt(&intent).await })).await?;
+        Ok(Errand { account, app, audience: audience.to_owned(), grant, attempt })
+    }
+
+    /// Stores what the provider handed out, as a new generation, before anyone uses it.
+    async fn keep(
+        &self,
+        errand: Errand,
+        issued: Issued,
+        spent: &Secret,
+    ) -> Result<AccessToken, Error> {
+        let grant = self.next_grant(&errand, issued.refresh_token.as_ref().unwrap_or(spent))?;
+        let token = match &issued.access_token {
+            Some(secret) => Some(self.new_token(&errand, grant.generation, secret, &issued)?),
+            None => None,
+        };
+        let stored = token.clone();
+        let now = self.parts.clock.now();
+        let event = self.refresh_event(&errand, 0);
+        self.write(move |tx| {
+            Box::pin(async move {
+                tx.insert_grant(&grant).await?;
+                tx.prove_grant(errand.account.id, errand.grant.generation).await?;
+                if let Some(token) = &stored {
+                    tx.put_access_token(token).await?;
+                }
+                tx.end_attempt(errand.attempt.id, now, "issued", "").await?;
+                tx.set_refreshed(errand.account.id, now).await?;
+                if errand.app.health != AppHealth::Accepted {
+                    tx.set_app_health(errand.app.id, &AppHealth::Accepted).await?;
+                }
+                tx.append_audit(event).await.map(drop)
+            })
+        })
+        .await?;
+        token.ok_or(Error::ProviderUnavailable { retry_after: RETRY_AFTER })
+    }
+
+    /// Writes down why there is no new token, and what that means for account and app.
+    async fn note(&self, errand: Errand, refused: Refused) -> Result<Error, Error> {
+        let error = self.meaning(&errand, &refused);
+        let now = self.parts.clock.now();
+        let event = self.refresh_event(&errand, error.reason_number());
+        let sealer = self.parts.sealer.clone();
+        let standing = standing_after(refused.class);
+        tracing::info!(
+            account = %errand.account.name, app = %errand.app.name, class = refused.class.as_str(),
+            code = %refused.code, "a refresh was refused"
+        );
+        self.write(move |tx| {
+            Box::pin(async move {
+                let class = refused.class.as_str();
+                tx.end_attempt(errand.attempt.id, now, class, &refused.code).await?;
+                if refused.class == RefusalClass::AppBroken {
+                    note_broken_app(tx, &errand.app, &refused.code, now).await?;
+                }
+                let newest = tx.newest_grant(errand.account.id).await?;
+                let unchanged = newest.is_some_and(|newest| newest.generation == errand.grant.generation);
+                // A newer generation means that a sibling won meanwhile: then this refusal says nothing.
+                if let (Some(standing), true) = (standing, unchanged) {
+                    let target = (errand.account.id, None);
+                    changes::edit_account(tx, &sealer, target, now, |account| {
+                        account.standing = standing;
+                        account.provider_code = refused.code;
+                        account.provider_message = refused.words;
+                    })
+                    .await?;
+                }
+                tx.append_audit(event).await.map(drop)
+            })
+        })
+        .await?;
+        Ok(error)
+    }
+
+    fn meaning(&self, errand: &Errand, refused: &Refused) -> Error {
+        let retry_after = refused.retry_after.unwrap_or(RETRY_AFTER);
+        let link = || self.consent_link(&errand.account);
+        match refused.class {
+            RefusalClass::NeedsConsent => Error::NeedsConsent { link: link() },
+            RefusalClass::NeedsInteraction => Error::NeedsInteraction { link: link() },
+            RefusalClass::BlockedByPolicy => Error::BlockedByPolicy,
+            RefusalClass::AppBroken => Error::AppRejected { app: errand.app.name.to_string() },
+            RefusalClass::Throttled => Error::ProviderThrottled { retry_after },
+            RefusalClass::Transient | RefusalClass::Ambiguous => {
+                Error::ProviderUnavailable { retry_after }
+            }
+        }
+    }
+
+    /// The generation after `errand`'s; a provider that sent no new refresh token lets us keep the old one.
+    fn next_grant(&self, errand: &Errand, refresh_token: &Secret) -> Result<Grant, Error> {
+        let now = self.parts.clock.now();
+        let id = GrantId::new(now, &self.parts.entropy);
+        let generation = errand.grant.generation + 1;
+        let place = places::refresh_token(id, generation);
+        Ok(Grant {
+            id,
+            account: errand.account.id,
+            generation,
+            parent: errand.grant.generation,
+            refresh_token: Some(self.parts.sealer.seal(&place, refresh_token)?),
+            received_at: now,
+            proven: false,
+        })
+    }
+
+    fn new_token(
+        &self,
+        errand: &Errand,
+        generation: i64,
+        secret: &Secret,
+        issued: &Issued,
+    ) -> Result<AccessToken, Error> {
+        let scopes = issued.scopes.clone().unwrap_or_default();
+        let purpose = (errand.account.id, errand.audience.as_str());
+        self.sealed_token(purpose, generation, secret, (issued, scopes))
+    }
+
+    /// An access token, sealed for its row.
+    pub(super) fn sealed_token(
+        &self,
+        (account, audience): (crate::domain::ids::AccountId, &str),
+        generation: i64,
+        secret: &Secret,
+        (issued, scopes): (&Issued, Vec<String>),
+    ) -> Result<AccessToken, Error> {
+        let now = self.parts.clock.now();
+        let id = TokenId::new(now, &self.parts.entropy);
+        Ok(AccessToken {
+            id,
+            account,
+            audience: audience.to_owned(),
+            generation,
+            sealed: self.parts.sealer.seal(&places::access_token(id, generation), secret)?,
+            token_type: issued.token_type.clone(),
+            scopes,
+            issued_at: now,
+            expires_at: token::expiry(now, issued.expires_in),
+            fingerprint: fingerprint(secret),
+            rejected: false,
+        })
+    }
+
+    fn refresh_event(&self, errand: &Errand, reason: i32) -> Event {
+        Event {
+            at: self.parts.clock.now(),
+            what: What::Refresh,
+            project: errand.account.project.to_string(),
+            actor: "broker".to_owned(),
+            account: errand.account.name.to_string(),
+            subject: errand.app.name.to_string(),
+            granted: reason == 0,
+            reason,
+            address: String::new(),
+            detail: errand.audience.clone(),
+        }
+    }
+}
+
+async fn note_broken_app(
+    tx: &mut Tx,
+    app: &App,
+    code: &str,
+    now: crate::clock::Time,
+) -> Stored<()> {
+    if matches!(app.health, AppHealth::Rejected { .. }) {
+        return Ok(());
+    }
+    tracing::error!(app = %app.name, code, "the provider refuses this app; its accounts wait");
+    tx.set_app_health(app.id, &AppHealth::Rejected { since: now, code: code.to_owned() }).await
+}
+
+/// What a refusal means for the account; nothing, if the account is not to blame.
+const fn standing_after(class: RefusalClass) -> Option<Standing> {
+    match class {
+        RefusalClass::NeedsConsent => Some(Standing::NeedsConsent),
+        RefusalClass::NeedsInteraction => Some(Standing::NeedsInteraction),
+        RefusalClass::BlockedByPolicy => Some(Standing::BlockedByPolicy),
+        RefusalClass::AppBroken
+        | RefusalClass::Throttled
+        | RefusalClass::Transient
+        | RefusalClass::Ambiguous => None,
+    }
+}
+
+fn is_newer(token: &AccessToken, than: Option<&AccessToken>) -> bool {
+    !token.rejected && than.is_none_or(|than| token.generation > than.generation)
+}

@@ -1,0 +1,63 @@
+//! From an app row to the provider it stands for, and to what the client shows there.
+//!
+//! Never calls anyone. Invariant: settings that do not make a provider are refused when they are given, so a failure here
+//! is ours. Next: `refresh` and `receive_answer` call the provider with these.
+
+use crate::domain::account::Account;
+use crate::domain::app::App;
+use crate::domain::mail::MailProtocol;
+use crate::providers::client::ClientAuth;
+use crate::providers::preset::Preset;
+use crate::providers::resolved::Resolved;
+use crate::service::{Error, Service};
+
+impl Service {
+    /// The preset of an app.
+    pub(super) fn preset(&self, app: &App) -> Result<&Preset, Error> {
+        self.parts.presets.find(&app.preset).map_err(Error::ours)
+    }
+
+    /// The provider behind an app.
+    pub(super) fn resolve(&self, app: &App) -> Result<Resolved, Error> {
+        let preset = self.preset(app)?;
+        preset.resolve(app, self.parts.providers.addresses()).map_err(Error::ours)
+    }
+
+    /// The provider behind an account: where sign-in told the tenant, pinned to it.
+    pub(super) fn resolve_for(&self, app: &App, account: &Account) -> Result<Resolved, Error> {
+        let provider = self.resolve(app)?;
+        if account.authority.is_empty() {
+            return Ok(provider);
+        }
+        let pinned = App { authority: account.authority.clone(), ..app.clone() };
+        self.resolve(&pinned)
+    }
+
+    /// What the client shows at the token endpoint.
+    pub(super) async fn client_auth(&self, app: &App) -> Result<ClientAuth, Error> {
+        let secret = self.client_secret(app.id).await?;
+        Ok(ClientAuth { client_id: app.client_id.clone(), secret })
+    }
+
+    /// The target that grants all of `scopes`.
+    pub(super) async fn audience_for(
+        &self,
+        account: &Account,
+        scopes: &[String],
+    ) -> Result<String, Error> {
+        let provider = self.resolve(&self.app(account.app).await?)?;
+        let grants_all = |target: &[String]| scopes.iter().all(|scope| target.contains(scope));
+        let mut targets = provider.targets.iter();
+        let found = targets.find(|(_, target)| grants_all(&target.scopes));
+        found.map(|(name, _)| name.clone()).ok_or_else(|| {
+            Error::invalid("scopes", "no target of this account's provider grants all of them")
+        })
+    }
+
+    /// The target whose tokens log in over `protocol`.
+    pub(super) fn audience_of(provider: &Resolved, protocol: MailProtocol) -> Option<String> {
+        let mut targets = provider.targets.iter();
+        let found = targets.find(|(_, target)| target.protocols.contains(&protocol));
+        found.map(|(name, _)| name.clone())
+    }
+}

@@ -1,0 +1,48 @@
+//! How the broker stands, in one screen.
+
+use crate::domain::caller::Manage;
+use crate::service::{Error, Service};
+use crate::store::Counts;
+
+/// How the broker stands.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// `sqlite` or `postgres`.
+    pub engine: &'static str,
+    /// The newest migration that is applied.
+    pub schema_version: i64,
+    /// What there is.
+    pub counts: Counts,
+    /// The key term new values are sealed under.
+    pub key_term: u32,
+    /// Where the consent pages are.
+    pub public_url: String,
+}
+
+impl Service {
+    /// How the broker stands, as far as the permit's project goes.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn status(&self, permit: &Manage) -> Result<Status, Error> {
+        let now = self.parts.clock.now();
+        let mut conn = self.read().await?;
+        let counts = conn.counts(permit.project(), now).await?;
+        let schema_version = conn.schema_version().await?;
+        Ok(Status {
+            engine: self.parts.store.engine(),
+            schema_version,
+            counts,
+            key_term: self.parts.sealer.active_term(),
+            public_url: self.parts.public_url.to_string(),
+        })
+    }
+
+    /// Whether the store answers: what readiness means.
+    pub async fn is_ready(&self) -> bool {
+        match self.read().await {
+            Ok(mut conn) => conn.rights_epoch().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! How an account's token stands, without handing anything out.
+//!
+//! Never calls a provider and never opens a sealed value. Invariant: the same right is asked for as for the token itself.
+
+use crate::domain::caller::{Caller, NotPermitted};
+use crate::domain::grant::AccessToken;
+use crate::domain::ids::ProjectId;
+use crate::domain::token::is_alive;
+use crate::service::lookup::AccountName;
+use crate::service::{Error, Service};
+
+/// How a token stands.
+#[derive(Clone, Debug)]
+pub struct TokenStatus {
+    /// The account's id for people.
+    pub account: String,
+    /// The target.
+    pub audience: String,
+    /// The token at hand, sealed, if it lives.
+    pub token: Option<AccessToken>,
+    /// What stands in the way, as the number of an `ErrorReason`; 0 if nothing does.
+    pub reason: i32,
+}
+
+impl Service {
+    /// How the token of an account stands.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] without the right to it.
+    pub async fn token_status(
+        &self,
+        caller: &Caller,
+        (project, name): (ProjectId, AccountName),
+        audience: &str,
+    ) -> Result<TokenStatus, Error> {
+        caller.may_ask_for_tokens()?;
+        let found = self.find_account(&project, &name).await?;
+        let account = found.ok_or(NotPermitted)?;
+        let audience = if audience.is_empty() { "mail" } else { audience };
+        caller.may_use(&account, audience)?;
+        let now = self.parts.clock.now();
+        let token = self.read().await?.access_token(account.id, audience).await?;
+        let reason = self.check_standing(&account).err().map_or(0, |error| error.reason_number());
+        Ok(TokenStatus {
+            account: account.name.to_string(),
+            audience: audience.to_owned(),
+            token: token.filter(|token| is_alive(token, now)),
+            reason,
+        })
+    }
+}
