@@ -66,7 +66,8 @@ pub enum ClientAuthMethod {
 }
 
 /// Where a provider listens. Empty means not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Endpoints {
     /// The issuer as its ID tokens say it.
     pub issuer: String,

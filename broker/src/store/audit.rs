@@ -12,7 +12,7 @@ use super::page::{Page, PageRequest};
 use super::row::{Cells, row};
 use crate::clock::Time;
 use crate::domain::event::{Event, Record, What};
-use crate::domain::guarded::Columns;
+use crate::domain::guarded::Canonical;
 use crate::domain::ids::ProjectId;
 
 row!(AuditRow, audit_columns {
@@ -103,14 +103,21 @@ pub fn first_break(previous: (i64, &[u8]), records: &[Record]) -> Option<i64> {
     None
 }
 
-/// SHA-256 over the previous hash and every column of the record, each with its kind and length.
+/// SHA-256 over the previous hash and every column of the record, each with its name, kind and length.
 fn chain(previous: &[u8], sequence: i64, event: &Event) -> Vec<u8> {
-    let mut columns = Columns::default();
-    columns.bytes(previous).number(sequence).number(event.at.millis()).text(event.what.as_str());
-    columns.text(&event.project).text(&event.actor).text(&event.account).text(&event.subject);
-    columns.number(i64::from(event.granted)).number(i64::from(event.reason));
-    columns.text(&event.address).text(&event.detail);
-    Sha256::digest(columns.as_bytes()).to_vec()
+    let record = Canonical::new("audit", [0; 16], sequence.unsigned_abs())
+        .bytes("previous", previous)
+        .number("at", event.at.millis())
+        .text("what", event.what.as_str())
+        .text("project", event.project.as_str())
+        .text("actor", event.actor.as_str())
+        .text("account", event.account.as_str())
+        .text("subject", event.subject.as_str())
+        .number("granted", i64::from(event.granted))
+        .number("reason", i64::from(event.reason))
+        .text("address", event.address.as_str())
+        .text("detail", event.detail.as_str());
+    Sha256::digest(record.as_bytes()).to_vec()
 }
 
 /// Without its head the chain cannot go on, and without a record nothing is handed out.
