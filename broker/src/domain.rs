@@ -3,4 +3,6 @@
 //! Never does anything: no async, no clock, no SQL, no gRPC, no HTTP. Invariant: every rule that can be a pure function
 //! stands here and is told the time. Next: `seal`, `store` and `providers` carry these values; `service` decides with them.
 
+pub mod provider;
+pub mod refusal;
 pub mod secret;

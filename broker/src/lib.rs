@@ -6,4 +6,5 @@
 pub mod clock;
 pub mod domain;
 pub mod entropy;
+pub mod providers;
 pub mod tasks;
