@@ -21,6 +21,9 @@ mod retry_after;
 pub mod settings;
 pub mod wire;
 
+#[cfg(test)]
+mod rogue;
+
 pub use client::{
     AuthorizeRequest, ClientAuth, ClientVerdict, CodeGrant, ProviderClient, TokenKind,
 };

@@ -266,9 +266,8 @@ impl ProviderClient {
     ) -> ClientVerdict {
         let made_up = Secret::new(URL_SAFE_NO_PAD.encode(entropy.bytes::<32>()));
         let target = provider.targets.keys().next().cloned().unwrap_or_default();
-        let refused = match self.refresh(provider, auth, &made_up, &target).await {
-            Ok(_) => return ClientVerdict::Accepted,
-            Err(refused) => refused,
+        let Err(refused) = self.refresh(provider, auth, &made_up, &target).await else {
+            return ClientVerdict::Accepted;
         };
         match (refused.class, refused.code.as_str()) {
             (class, _) if class.concerns_account() => ClientVerdict::Accepted,

@@ -32,9 +32,13 @@ pub(super) fn words(text: &str, sent: &[&Secret]) -> String {
     out
 }
 
-/// An error code: lower case, `a-z 0-9 _ . -`, at most 64 bytes; anything else becomes `_`.
+/// An error code: lower case, `a-z 0-9 _ . -`, at most 64 bytes; anything else becomes `_`, and a
+/// code with a secret in it is no code.
 pub(super) fn code(text: &str, sent: &[&Secret]) -> String {
     let text = words(text, sent);
+    if text.contains(GAP) {
+        return "unreadable".to_owned();
+    }
     let kept = text.chars().map(|c| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9' | '_' | '.' | '-') => c,
         _ => '_',
@@ -83,7 +87,7 @@ mod tests {
     fn what_was_sent_does_not_come_back() {
         let secret = Secret::from("hunter two");
         assert_eq!(words("no such thing: hunter two", &[&secret]), "no such thing: [..]");
-        assert_eq!(code("hunter two", &[&secret]), "____");
+        assert_eq!(code("hunter two", &[&secret]), "unreadable");
     }
 
     #[test]
