@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::domain::provider::Issued;
 use crate::domain::refusal::{ErrorTables, Evidence, Reached, RefusalClass, Refused, classify};
@@ -63,11 +63,14 @@ impl Reading<'_> {
     }
 
     /// A whole JSON object with status 200: metadata, keys, userinfo. Nothing is salvaged here.
-    pub(super) fn document(&self, answer: Result<Answer, WireError>) -> Result<Value, Refused> {
+    pub(super) fn document(
+        &self,
+        answer: Result<Answer, WireError>,
+    ) -> Result<Map<String, Value>, Refused> {
         let answer = answer.map_err(no_answer)?;
-        let value = serde_json::from_slice(&answer.body).ok().filter(Value::is_object);
-        match value {
-            Some(value) if answer.status == 200 && answer.whole => Ok(value),
+        let object = serde_json::from_slice(&answer.body).ok();
+        match object {
+            Some(object) if answer.status == 200 && answer.whole => Ok(object),
             _ => Err(self.refusal(&answer, &Fields::read(&answer.body))),
         }
     }

@@ -229,6 +229,35 @@ fn no_error_prints_what_was_sent_or_what_came() {
 }
 
 #[test]
+fn a_token_comes_out_of_every_cut_that_holds_it_whole() {
+    let body = r#"{"token_type":"Bearer","refresh_token":"r-whole","expires_in":3600,"access_token":"a","scope":"x"}"#;
+    let held = body.find("r-whole\"").unwrap() + "r-whole\"".len();
+    for cut in 0..body.len() {
+        let found = read(200, &body[..cut]).ok().and_then(|issued| issued.refresh_token);
+        assert_eq!(found, (cut >= held).then(|| Secret::from("r-whole")), "{}", &body[..cut]);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_answer_can_break_the_reader(status in 100_u16..600, body in ".{0,200}") {
+        if let Err(refused) = read(status, &body) {
+            assert!(refused.code.len() <= 64 && refused.words.len() <= 300);
+            assert!(refused.words.bytes().all(|b| (0x20..0x7f).contains(&b)));
+        }
+    }
+
+    #[test]
+    fn a_description_comes_out_short_and_printable(words in ".{0,600}", code in ".{0,100}") {
+        let body = serde_json::json!({"error": code, "error_description": words}).to_string();
+        if let Err(refused) = read(400, &body) {
+            assert!(refused.code.len() <= 64 && refused.words.len() <= 300);
+            assert!(refused.words.bytes().all(|b| (0x20..0x7f).contains(&b)));
+        }
+    }
+}
+
+#[test]
 fn a_revocation_is_accepted_with_any_body() {
     let tables = ErrorTables::default();
     let reading = Reading { errors: &tables, separator: " ", sent: &[] };

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth2::{
-    AuthorizationCode, CsrfToken, PkceCodeChallenge, PkceCodeVerifier, RefreshToken, Scope,
+    AuthorizationCode, CsrfToken, HttpRequest, PkceCodeChallenge, PkceCodeVerifier, RefreshToken,
+    Scope,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use crate::clock::Clock;
@@ -21,7 +22,7 @@ use crate::entropy::Entropy;
 use crate::providers::answer::Reading;
 use crate::providers::discovery::{self, Discovered, DiscoveryError};
 use crate::providers::keys::KeyCache;
-use crate::providers::request::{asker, form, get, redirect, taken, target_scopes};
+use crate::providers::request::{asker, form, get, no_endpoint, redirect, taken, target_scopes};
 use crate::providers::resolved::Resolved;
 use crate::providers::wire::{Answer, Wire, WireError};
 
@@ -126,7 +127,7 @@ impl ProviderClient {
     async fn metadata(&self, issuer: &str, at: &Url) -> Result<Discovered, DiscoveryError> {
         let tables = ErrorTables::default();
         let reading = Reading { errors: &tables, separator: " ", sent: &[] };
-        let answer = self.wire.send(get(at, None)?).await;
+        let answer = self.ask(get(at, None)).await;
         let document = reading.document(answer).map_err(DiscoveryError::Unreachable)?;
         let found = discovery::read(issuer, &document)?;
         for (field, text) in discovery::each(&found.endpoints) {
@@ -136,6 +137,10 @@ impl ProviderClient {
             checked.map_err(|why| DiscoveryError::Refused { field, why })?;
         }
         Ok(found)
+    }
+
+    async fn ask(&self, request: Result<HttpRequest, WireError>) -> Result<Answer, WireError> {
+        self.wire.send(request?).await
     }
 
     /// The URL to send the browser to. Pure.
@@ -230,12 +235,9 @@ impl ProviderClient {
         token: &Secret,
         kind: TokenKind,
     ) -> Result<(), Refused> {
-        let url = provider.revoke_url.as_ref().ok_or_else(|| no_endpoint("revocation"))?;
+        let url = provider.urls.revoke.as_ref().ok_or_else(|| no_endpoint("revocation"))?;
         let pairs = [("token", token.expose()), ("token_type_hint", kind.hint())];
-        let answer = match form(url, provider, auth, &pairs) {
-            Ok(request) => self.wire.send(request).await,
-            Err(error) => Err(error),
-        };
+        let answer = self.ask(form(url, provider, auth, &pairs)).await;
         let sent: Vec<&Secret> = auth.secret.iter().chain([token]).collect();
         reading(provider, &sent).accepted(answer)
     }
@@ -248,12 +250,9 @@ impl ProviderClient {
         &self,
         provider: &Resolved,
         access_token: &Secret,
-    ) -> Result<Value, Refused> {
-        let url = provider.userinfo_url.as_ref().ok_or_else(|| no_endpoint("userinfo"))?;
-        let answer = match get(url, Some(access_token)) {
-            Ok(request) => self.wire.send(request).await,
-            Err(error) => Err(error),
-        };
+    ) -> Result<Map<String, Value>, Refused> {
+        let url = provider.urls.userinfo.as_ref().ok_or_else(|| no_endpoint("userinfo"))?;
+        let answer = self.ask(get(url, Some(access_token))).await;
         reading(provider, &[access_token]).document(answer)
     }
 
@@ -271,9 +270,10 @@ impl ProviderClient {
         };
         match (refused.class, refused.code.as_str()) {
             (class, _) if class.concerns_account() => ClientVerdict::Accepted,
-            // The made-up token may itself be what an `invalid_request` is about.
+            // The complaint may be about the made-up token itself, before the client was looked at.
             (RefusalClass::AppBroken, code)
-                if code != "invalid_request" && refused.reached == Reached::Answered =>
+                if !["invalid_request", "invalid_grant"].contains(&code)
+                    && refused.reached == Reached::Answered =>
             {
                 ClientVerdict::Rejected(refused)
             }
@@ -294,9 +294,4 @@ fn issued(
 
 fn reading<'a>(provider: &'a Resolved, sent: &'a [&'a Secret]) -> Reading<'a> {
     Reading { errors: &provider.errors, separator: &provider.scope_separator, sent }
-}
-
-fn no_endpoint(which: &str) -> Refused {
-    let words = format!("the provider has no {which} endpoint");
-    Refused::ours(RefusalClass::AppBroken, "no_endpoint", &words, Reached::Never)
 }

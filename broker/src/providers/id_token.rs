@@ -83,7 +83,7 @@ impl ProviderClient {
         nonce: &str,
     ) -> Result<Identity, IdTokenError> {
         let (algorithm, kid) = header(token)?;
-        let at = provider.jwks_url.as_ref().ok_or(IdTokenError::NoKeys)?;
+        let at = provider.urls.jwks.as_ref().ok_or(IdTokenError::NoKeys)?;
         let wanted = (algorithm, kid.as_deref());
         let keys = self
             .keys
@@ -221,8 +221,9 @@ fn moment(claims: &Map<String, Value>, name: &str) -> Option<Time> {
     Some(Time::from_millis(0).after(span))
 }
 
-/// The identity that checked claims give, or that of unsigned userinfo claims when only the mailbox is taken from it.
-fn identity(rule: &IdentityRule, claims: &Map<String, Value>) -> Option<Identity> {
+/// The identity that claims give by the preset's rule. Of claims that nobody signed (userinfo) this is as good as the
+/// TLS connection they came over, and only for a provider without ID tokens.
+pub fn identity(rule: &IdentityRule, claims: &Map<String, Value>) -> Option<Identity> {
     let (subject, tenant) = match rule.subject {
         SubjectRule::Sub => (text(claims, "sub")?, None),
         SubjectRule::TidOid => (text(claims, "oid")?, Some(text(claims, "tid")?)),

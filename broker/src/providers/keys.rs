@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex as AsyncMutex;
 use url::Url;
 
@@ -106,7 +106,7 @@ async fn fetch(wire: &Wire, at: &Url) -> Result<(Vec<Key>, Duration), Refused> {
 }
 
 /// The keys we can use; one that we cannot read does not spoil the others.
-fn read(document: &Value) -> Vec<Key> {
+fn read(document: &Map<String, Value>) -> Vec<Key> {
     let keys = document.get("keys").and_then(Value::as_array).into_iter().flatten().take(MOST_KEYS);
     keys.filter_map(|value| {
         let issuer = value.get("issuer").and_then(Value::as_str).map(str::to_owned);

@@ -50,15 +50,15 @@ fn google_is_as_google_documents_it() {
     use SaslMechanism::{OAuthBearer, Xoauth2};
     let google = resolve(&app("google")).unwrap();
     assert_eq!(google.issuer.as_deref(), Some("https://accounts.google.com"));
-    assert_eq!(google.authorize_url.as_str(), "https://accounts.google.com/o/oauth2/v2/auth");
-    assert_eq!(google.token_url.as_str(), "https://oauth2.googleapis.com/token");
-    assert_eq!(google.device_url.unwrap().as_str(), "https://oauth2.googleapis.com/device/code");
-    assert_eq!(google.revoke_url.unwrap().as_str(), "https://oauth2.googleapis.com/revoke");
+    assert_eq!(google.urls.authorize.as_str(), "https://accounts.google.com/o/oauth2/v2/auth");
+    assert_eq!(google.urls.token.as_str(), "https://oauth2.googleapis.com/token");
+    assert_eq!(google.urls.device.unwrap().as_str(), "https://oauth2.googleapis.com/device/code");
+    assert_eq!(google.urls.revoke.unwrap().as_str(), "https://oauth2.googleapis.com/revoke");
     assert_eq!(
-        google.userinfo_url.unwrap().as_str(),
+        google.urls.userinfo.unwrap().as_str(),
         "https://openidconnect.googleapis.com/v1/userinfo"
     );
-    assert_eq!(google.jwks_url.unwrap().as_str(), "https://www.googleapis.com/oauth2/v3/certs");
+    assert_eq!(google.urls.jwks.unwrap().as_str(), "https://www.googleapis.com/oauth2/v3/certs");
     assert_eq!(google.iss_parameter, IssRule::Required);
     assert_eq!(
         google.client_auth,
@@ -96,12 +96,12 @@ fn microsoft_is_as_microsoft_documents_it() {
         microsoft.issuer.as_deref(),
         Some("https://login.microsoftonline.com/{tenantid}/v2.0")
     );
-    assert_eq!(microsoft.authorize_url.as_str(), format!("{base}/authorize"));
-    assert_eq!(microsoft.token_url.as_str(), format!("{base}/token"));
-    assert_eq!(microsoft.device_url.unwrap().as_str(), format!("{base}/devicecode"));
-    assert_eq!(microsoft.revoke_url, None);
+    assert_eq!(microsoft.urls.authorize.as_str(), format!("{base}/authorize"));
+    assert_eq!(microsoft.urls.token.as_str(), format!("{base}/token"));
+    assert_eq!(microsoft.urls.device.unwrap().as_str(), format!("{base}/devicecode"));
+    assert_eq!(microsoft.urls.revoke, None);
     let keys = "https://login.microsoftonline.com/common/discovery/v2.0/keys";
-    assert_eq!(microsoft.jwks_url.unwrap().as_str(), keys);
+    assert_eq!(microsoft.urls.jwks.unwrap().as_str(), keys);
     assert_eq!(microsoft.authorize.base_scopes, ["openid", "email", "profile", "offline_access"]);
     assert_eq!(microsoft.refresh.rotation, Rotation::Replace);
     assert_eq!((microsoft.refresh.send_scope, microsoft.refresh.idle_days), (true, Some(90)));
@@ -136,12 +136,12 @@ fn after_sign_in_an_account_is_pinned_to_its_own_authority() {
     assert_eq!(preset("google").pinned_authority(MSA), None);
     let personal = resolve(&app("microsoft").pinned_to("consumers".into())).unwrap();
     assert_eq!(
-        personal.token_url.as_str(),
+        personal.urls.token.as_str(),
         "https://login.microsoftonline.com/consumers/oauth2/v2.0/token"
     );
     assert_eq!(personal.mail.smtp.unwrap().host, "smtp-mail.outlook.com");
     let work = resolve(&app("microsoft").pinned_to(TENANT.into())).unwrap();
-    assert!(work.token_url.path().starts_with(&format!("/{TENANT}/")));
+    assert!(work.urls.token.path().starts_with(&format!("/{TENANT}/")));
     assert_eq!(work.mail.smtp.unwrap().host, "smtp.office365.com");
 }
 

@@ -33,8 +33,8 @@ pub(super) fn asker(provider: &Resolved, auth: &ClientAuth) -> Asker {
         ClientAuthMethod::ClientSecretPost | ClientAuthMethod::None => AuthType::RequestBody,
     };
     let client = BasicClient::new(ClientId::new(auth.client_id.clone()))
-        .set_auth_uri(AuthUrl::from_url(provider.authorize_url.clone()))
-        .set_token_uri(TokenUrl::from_url(provider.token_url.clone()))
+        .set_auth_uri(AuthUrl::from_url(provider.urls.authorize.clone()))
+        .set_token_uri(TokenUrl::from_url(provider.urls.token.clone()))
         .set_auth_type(kind);
     match &auth.secret {
         Some(secret) if method != ClientAuthMethod::None => {
@@ -78,6 +78,12 @@ pub(super) fn redirect(uri: &str) -> Result<RedirectUrl, Refused> {
             Reached::Never,
         )
     })
+}
+
+/// The refusal of a verb that the provider does not have.
+pub(super) fn no_endpoint(which: &str) -> Refused {
+    let words = format!("the provider has no {which} endpoint");
+    Refused::ours(RefusalClass::AppBroken, "no_endpoint", &words, Reached::Never)
 }
 
 /// The first method of the provider that fits: without a secret only the public one.

@@ -17,6 +17,25 @@ use crate::providers::address::AddressRule;
 use crate::providers::preset::{AuthorizeRule, Preset};
 use crate::providers::settings::{AppSettings, SettingsError, is_authority};
 
+/// The endpoints of a provider, every one of them callable under the address rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Urls {
+    /// Authorization endpoint.
+    pub authorize: Url,
+    /// Token endpoint.
+    pub token: Url,
+    /// Revocation endpoint.
+    pub revoke: Option<Url>,
+    /// Introspection endpoint.
+    pub introspect: Option<Url>,
+    /// Userinfo endpoint.
+    pub userinfo: Option<Url>,
+    /// Key set.
+    pub jwks: Option<Url>,
+    /// Device authorization endpoint.
+    pub device: Option<Url>,
+}
+
 /// One app's provider.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -34,20 +53,8 @@ pub struct Resolved {
     pub iss_parameter: IssRule,
     /// Whether metadata promised it.
     pub iss_advertised: bool,
-    /// Authorization endpoint.
-    pub authorize_url: Url,
-    /// Token endpoint.
-    pub token_url: Url,
-    /// Revocation endpoint.
-    pub revoke_url: Option<Url>,
-    /// Userinfo endpoint.
-    pub userinfo_url: Option<Url>,
-    /// Key set.
-    pub jwks_url: Option<Url>,
-    /// Device authorization endpoint.
-    pub device_url: Option<Url>,
-    /// Introspection endpoint.
-    pub introspect_url: Option<Url>,
+    /// Endpoints, all of them checked.
+    pub urls: Urls,
     /// Client authentication, best first.
     pub client_auth: Vec<ClientAuthMethod>,
     /// The consent request.
@@ -89,21 +96,8 @@ impl Preset {
         if self.needs_issuer && issuer.is_none() {
             return Err(SettingsError::NoIssuer { preset: self.name.clone() });
         }
-        let tenant = authority.as_deref();
-        let url = |field, app: &Option<String>, own: &Option<String>| {
-            app.as_ref().or(own.as_ref()).map(|text| checked(field, text, tenant, rule)).transpose()
-        };
-        let (given, own) = (&app.endpoints, &self.endpoints);
-        let missing = |field| SettingsError::NoEndpoint { preset: self.name.clone(), field };
         Ok(Resolved {
-            authorize_url: url("authorize", &given.authorize, &own.authorize)?
-                .ok_or_else(|| missing("authorize"))?,
-            token_url: url("token", &given.token, &own.token)?.ok_or_else(|| missing("token"))?,
-            revoke_url: url("revoke", &given.revoke, &own.revoke)?,
-            userinfo_url: url("userinfo", &given.userinfo, &own.userinfo)?,
-            jwks_url: url("jwks", &given.jwks, &own.jwks)?,
-            device_url: url("device", &given.device, &own.device)?,
-            introspect_url: url("introspect", &given.introspect, &own.introspect)?,
+            urls: self.urls_of(app, authority.as_deref(), rule)?,
             preset: self.name.clone(),
             client_id: app.client_id.clone(),
             issuer,
@@ -138,6 +132,29 @@ impl Preset {
         let rule = self.authority.as_ref()?;
         let personal = tid.eq_ignore_ascii_case(&rule.personal_tenant);
         Some(if personal { "consumers".to_owned() } else { tid.to_ascii_lowercase() })
+    }
+
+    fn urls_of(
+        &self,
+        app: &AppSettings,
+        tenant: Option<&str>,
+        rule: AddressRule,
+    ) -> Result<Urls, SettingsError> {
+        let url = |field, app: &Option<String>, own: &Option<String>| {
+            app.as_ref().or(own.as_ref()).map(|text| checked(field, text, tenant, rule)).transpose()
+        };
+        let missing = |field| SettingsError::NoEndpoint { preset: self.name.clone(), field };
+        let (app, own) = (&app.endpoints, &self.endpoints);
+        Ok(Urls {
+            authorize: url("authorize", &app.authorize, &own.authorize)?
+                .ok_or_else(|| missing("authorize"))?,
+            token: url("token", &app.token, &own.token)?.ok_or_else(|| missing("token"))?,
+            revoke: url("revoke", &app.revoke, &own.revoke)?,
+            introspect: url("introspect", &app.introspect, &own.introspect)?,
+            userinfo: url("userinfo", &app.userinfo, &own.userinfo)?,
+            jwks: url("jwks", &app.jwks, &own.jwks)?,
+            device: url("device", &app.device, &own.device)?,
+        })
     }
 
     fn authority_of(&self, app: &AppSettings) -> Result<Option<String>, SettingsError> {
