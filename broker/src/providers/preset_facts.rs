@@ -224,6 +224,18 @@ fn an_app_changes_scopes_hosts_and_rotation() {
 }
 
 #[test]
+fn an_app_changes_the_consent_request_but_not_its_guards() {
+    let mut changed = app("google");
+    changed.authorize_params.insert("prompt".into(), String::new());
+    changed.authorize_params.insert("hd".into(), "example.com".into());
+    let params = resolve(&changed).unwrap().authorize.params;
+    let names: Vec<_> = params.keys().map(String::as_str).collect();
+    assert_eq!(names, ["access_type", "hd", "include_granted_scopes"]);
+    changed.authorize_params.insert("state".into(), "x".into());
+    assert_eq!(resolve(&changed).unwrap_err(), SettingsError::ReservedParam { name: "state" });
+}
+
+#[test]
 fn the_iss_parameter_follows_the_rule() {
     let google = resolve(&app("google")).unwrap();
     assert!(google.check_iss(Some("https://accounts.google.com")).is_ok());

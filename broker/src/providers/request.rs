@@ -44,7 +44,7 @@ pub(super) fn asker(provider: &Resolved, auth: &ClientAuth) -> Asker {
     }
 }
 
-/// What [`Wire`] brought; the crate adds errors of its own only where it cannot form the request.
+/// What [`Wire`](super::wire::Wire) brought; the crate adds errors of its own only where it cannot form the request.
 pub(super) fn taken<T, E: oauth2::ErrorResponse>(
     result: Result<T, RequestTokenError<Taken, E>>,
 ) -> Result<Answer, WireError> {

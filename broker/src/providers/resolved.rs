@@ -109,6 +109,7 @@ impl Preset {
                 .map_or_else(|| self.client_auth.clone(), |only| vec![only]),
             authorize: AuthorizeRule {
                 base_scopes: without(&self.authorize.base_scopes, &app.scopes.skip),
+                params: app.params_over(&self.authorize.params)?,
                 ..self.authorize.clone()
             },
             extra_scopes: without(&app.scopes.extra, &app.scopes.skip),

@@ -3,6 +3,8 @@
 //! Never holds a secret: client secrets stand sealed in their own rows. Invariant: it can be stored and read back as it
 //! is. Next: [`Preset::resolve`](super::Preset::resolve) joins it with its preset.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::provider::{ClientAuthMethod, Endpoints, MailHosts, Rotation, ScopeChanges};
@@ -28,6 +30,8 @@ pub struct AppSettings {
     pub client_auth: Option<ClientAuthMethod>,
     /// What becomes of a used refresh token, where the operator knows better.
     pub rotation: Option<Rotation>,
+    /// Parameters of the consent request that win over the preset's; an empty value leaves the parameter out.
+    pub authorize_params: BTreeMap<String, String>,
     /// Scopes.
     pub scopes: ScopeChanges,
     /// Mail servers that win over the preset's.
@@ -68,6 +72,12 @@ pub enum SettingsError {
         /// The preset.
         preset: String,
     },
+    /// A parameter that is ours to set.
+    #[error("authorize_params must not hold {name}: the broker sets it")]
+    ReservedParam {
+        /// Its name.
+        name: &'static str,
+    },
     /// Not an authority, or the preset has none.
     #[error(
         "authority must be consumers, organizations, common, a tenant id or a domain, and only presets with tenants take one"
@@ -75,10 +85,40 @@ pub enum SettingsError {
     Authority,
 }
 
+/// Parameters of the consent request (RFC 6749, RFC 7636, OpenID Connect Core) that no app row may set: they carry the
+/// guards of a consent.
+const RESERVED: [&str; 10] = [
+    "response_type",
+    "response_mode",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+];
+
 impl AppSettings {
     /// These settings for one account whose authority was pinned after sign-in.
     pub fn pinned_to(&self, authority: String) -> Self {
         Self { authority: Some(authority), ..self.clone() }
+    }
+
+    /// The preset's parameters with this app's changes.
+    pub(super) fn params_over(
+        &self,
+        own: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, SettingsError> {
+        let reserved = RESERVED.into_iter().find(|name| self.authorize_params.contains_key(*name));
+        if let Some(name) = reserved {
+            return Err(SettingsError::ReservedParam { name });
+        }
+        let mut params = own.clone();
+        params.extend(self.authorize_params.clone());
+        params.retain(|_, value| !value.is_empty());
+        Ok(params)
     }
 }
 
