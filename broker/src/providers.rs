@@ -18,7 +18,6 @@ mod redact;
 mod request;
 pub mod resolved;
 mod retry_after;
-pub mod settings;
 pub mod wire;
 
 #[cfg(test)]
@@ -28,6 +27,5 @@ pub use client::{
     AuthorizeRequest, ClientAuth, ClientVerdict, CodeGrant, ProviderClient, TokenKind,
 };
 pub use preset::{Preset, Presets};
-pub use resolved::Resolved;
-pub use settings::{AppSettings, SettingsError};
+pub use resolved::{Resolved, SettingsError};
 pub use wire::{Wire, WireSettings};

@@ -118,7 +118,7 @@ impl ProviderClient {
         let [oauth, openid] = discovery::locations(issuer)?;
         // The second place has more to tell; the first one's fault is forgotten unless it is the only one.
         match self.metadata(issuer, &oauth).await {
-            Ok(found) if found.endpoints.jwks.is_some() => Ok(found),
+            Ok(found) if !found.endpoints.jwks.is_empty() => Ok(found),
             Ok(found) => Ok(self.metadata(issuer, &openid).await.unwrap_or(found)),
             Err(_) => self.metadata(issuer, &openid).await,
         }
@@ -131,7 +131,6 @@ impl ProviderClient {
         let document = reading.document(answer).map_err(DiscoveryError::Unreachable)?;
         let found = discovery::read(issuer, &document)?;
         for (field, text) in discovery::each(&found.endpoints) {
-            let Some(text) = text else { continue };
             let url = Url::parse(text).map_err(|_| DiscoveryError::NotUrl(field))?;
             let checked = self.wire.addresses().check(&url);
             checked.map_err(|why| DiscoveryError::Refused { field, why })?;
@@ -235,7 +234,7 @@ impl ProviderClient {
         token: &Secret,
         kind: TokenKind,
     ) -> Result<(), Refused> {
-        let url = provider.urls.revoke.as_ref().ok_or_else(|| no_endpoint("revocation"))?;
+        let url = provider.urls.revocation.as_ref().ok_or_else(|| no_endpoint("revocation"))?;
         let pairs = [("token", token.expose()), ("token_type_hint", kind.hint())];
         let answer = self.ask(form(url, provider, auth, &pairs)).await;
         let sent: Vec<&Secret> = auth.secret.iter().chain([token]).collect();

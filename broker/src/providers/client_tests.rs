@@ -1,7 +1,8 @@
 //! The verbs over a real socket, with servers that behave and servers that do not.
 
 use super::*;
-use crate::domain::provider::{ClientAuthMethod, Issued};
+use crate::domain::app::ClientAuthMethod;
+use crate::domain::provider::Issued;
 use crate::domain::refusal::{Reached, RefusalClass, Refused};
 use crate::domain::secret::Secret;
 use crate::entropy::Entropy;
@@ -373,7 +374,7 @@ async fn userinfo_is_asked_with_the_token_in_the_header() {
     assert_eq!(claims["email"], "a@example.com");
     let request = rogue.requests().remove(0);
     assert!(request.starts_with("GET /userinfo HTTP/1.1") && request.contains("Bearer at-1"));
-    let urls = Urls { userinfo: None, revoke: None, ..provider.urls.clone() };
+    let urls = Urls { userinfo: None, revocation: None, ..provider.urls.clone() };
     let without = Resolved { urls, ..provider };
     let refused = client.userinfo(&without, &token()).await.unwrap_err();
     assert_eq!((refused.code.as_str(), refused.reached), ("no_endpoint", Reached::Never));
@@ -391,7 +392,7 @@ async fn discovery_pins_only_what_the_right_issuer_says() {
     let (client, _) = client(limits());
     let honest = Rogue::json(200, &metadata("http://{at}/realm")).await;
     let found = client.discover(&format!("http://{}/realm", honest.at)).await.unwrap();
-    assert_eq!(found.endpoints.token.unwrap(), format!("http://{}/t", honest.at));
+    assert_eq!(found.endpoints.token, format!("http://{}/t", honest.at));
     assert!(honest.requests()[0].starts_with("GET /.well-known/oauth-authorization-server/realm "));
 
     let liar = Rogue::json(200, &metadata("http://evil.example")).await;

@@ -2,12 +2,12 @@
 //!
 //! Never believed later: what is found is shown to the operator and pinned in the app row. Invariant: metadata that names
 //! another issuer than the one asked is refused (mix-up, threat T18). Next: the endpoints go into
-//! [`AppSettings`](super::AppSettings).
+//! [`App`](crate::domain::app::App).
 
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::domain::provider::Endpoints;
+use crate::domain::app::Endpoints;
 use crate::domain::refusal::Refused;
 use crate::providers::address::AddressRefused;
 
@@ -33,7 +33,7 @@ impl Discovered {
     pub fn foreign_hosts(&self) -> Vec<String> {
         let own = host(&self.issuer);
         let mut hosts: Vec<String> =
-            each(&self.endpoints).into_iter().filter_map(|(_, url)| host(url?)).collect();
+            each(&self.endpoints).filter_map(|(_, url)| host(url)).collect();
         hosts.retain(|host| Some(host) != own.as_ref());
         hosts.sort_unstable();
         hosts.dedup();
@@ -101,39 +101,37 @@ pub(super) fn read(
     let found = Discovered {
         issuer: issuer.to_owned(),
         endpoints: Endpoints {
-            authorize: text("authorization_endpoint"),
-            token: text("token_endpoint"),
-            revoke: text("revocation_endpoint"),
-            introspect: text("introspection_endpoint"),
-            userinfo: text("userinfo_endpoint"),
-            jwks: text("jwks_uri"),
-            device: text("device_authorization_endpoint"),
+            issuer: issuer.to_owned(),
+            authorization: text("authorization_endpoint").unwrap_or_default(),
+            token: text("token_endpoint").unwrap_or_default(),
+            revocation: text("revocation_endpoint").unwrap_or_default(),
+            userinfo: text("userinfo_endpoint").unwrap_or_default(),
+            jwks: text("jwks_uri").unwrap_or_default(),
         },
         iss_advertised: promised.and_then(Value::as_bool).unwrap_or(false),
         pkce_s256: list("code_challenge_methods_supported").iter().any(|method| method == "S256"),
         client_auth_methods: list("token_endpoint_auth_methods_supported"),
         scopes: list("scopes_supported"),
     };
-    if found.endpoints.authorize.is_none() {
+    if found.endpoints.authorization.is_empty() {
         return Err(DiscoveryError::Lacks("authorization_endpoint"));
     }
-    if found.endpoints.token.is_none() {
+    if found.endpoints.token.is_empty() {
         return Err(DiscoveryError::Lacks("token_endpoint"));
     }
     Ok(found)
 }
 
-/// The endpoints with the names they have in metadata.
-pub(super) fn each(endpoints: &Endpoints) -> [(&'static str, Option<&str>); 7] {
-    [
-        ("authorization_endpoint", endpoints.authorize.as_deref()),
-        ("token_endpoint", endpoints.token.as_deref()),
-        ("revocation_endpoint", endpoints.revoke.as_deref()),
-        ("introspection_endpoint", endpoints.introspect.as_deref()),
-        ("userinfo_endpoint", endpoints.userinfo.as_deref()),
-        ("jwks_uri", endpoints.jwks.as_deref()),
-        ("device_authorization_endpoint", endpoints.device.as_deref()),
-    ]
+/// The endpoints that are there, with the names they have in metadata.
+pub(super) fn each(endpoints: &Endpoints) -> impl Iterator<Item = (&'static str, &str)> {
+    let named = [
+        ("authorization_endpoint", &endpoints.authorization),
+        ("token_endpoint", &endpoints.token),
+        ("revocation_endpoint", &endpoints.revocation),
+        ("userinfo_endpoint", &endpoints.userinfo),
+        ("jwks_uri", &endpoints.jwks),
+    ];
+    named.into_iter().map(|(name, url)| (name, url.as_str())).filter(|(_, url)| !url.is_empty())
 }
 
 fn host(url: &str) -> Option<String> {

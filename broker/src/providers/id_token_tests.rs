@@ -261,6 +261,7 @@ fn microsofts_tenants_are_kept_apart() {
     };
     let identity = verdict(&at("common"), &microsoft_claims(TID)).unwrap();
     assert_eq!((identity.subject.as_str(), identity.tenant.as_deref()), ("oid-1", Some(TID)));
+    assert_eq!(identity.account_subject(), format!("{TID}.oid-1"));
     for (authority, tid, expected) in [
         ("common", MSA, None),
         ("organizations", TID, None),

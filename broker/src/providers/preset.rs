@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::domain::app::ClientAuthMethod;
+use crate::domain::mail::{MailProtocol, SaslMechanism, TlsMode};
 use crate::domain::provider::{
-    AccessTokenHints, ClientAuthMethod, Endpoints, IdentityRule, IssRule, MailHosts, Pkce,
-    RefreshRule, Target,
+    AccessTokenHints, IdentityRule, InitialResponse, IssRule, Pkce, RefreshRule, Target,
 };
 use crate::domain::refusal::ErrorTables;
 
@@ -52,7 +53,7 @@ pub struct Preset {
     pub authority: Option<AuthorityRule>,
     /// Addresses; absent ones must come from the app row.
     #[serde(default)]
-    pub endpoints: Endpoints,
+    pub endpoints: EndpointTemplates,
     /// The consent request.
     pub authorize: AuthorizeRule,
     /// Refreshing.
@@ -65,10 +66,50 @@ pub struct Preset {
     pub targets: BTreeMap<String, Target>,
     /// Mail servers.
     #[serde(default)]
-    pub mail: MailHosts,
+    pub mail: BTreeMap<MailProtocol, PresetServer>,
     /// What refusals mean.
     #[serde(default, deserialize_with = "shared")]
     pub errors: Arc<ErrorTables>,
+}
+
+/// Addresses of a provider's endpoints; `{tenant}` stands for the authority.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndpointTemplates {
+    /// RFC 6749 authorization endpoint.
+    pub authorization: String,
+    /// RFC 6749 token endpoint.
+    pub token: String,
+    /// RFC 7009 revocation; empty where there is none, as below.
+    pub revocation: String,
+    /// OpenID Connect userinfo.
+    pub userinfo: String,
+    /// JSON Web Key Set.
+    pub jwks: String,
+    /// RFC 8628 device authorization.
+    pub device: String,
+}
+
+/// A mail server as a preset describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresetServer {
+    /// Host name.
+    pub host: String,
+    /// The host for personal accounts, where that is another one.
+    pub personal_host: Option<String>,
+    /// TCP port.
+    pub port: u16,
+    /// TLS.
+    pub tls: TlsMode,
+    /// Mechanisms, best first.
+    pub sasl: Vec<SaslMechanism>,
+    /// First SASL message with the command, or after it.
+    #[serde(default)]
+    pub initial_response: InitialResponse,
+    /// `OK` proves nothing here.
+    #[serde(default)]
+    pub probe_after_login: bool,
 }
 
 /// Tenants of a provider.

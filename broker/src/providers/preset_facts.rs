@@ -1,12 +1,13 @@
 //! Each preset's facts, and what each refusal means, as the providers document them.
 
 use super::*;
-use crate::domain::provider::{
-    InitialResponse, MailHost, MailProtocol, MailTls, Rotation, SaslMechanism, SubjectRule,
-};
+use crate::domain::app::{App, Rotation};
+use crate::domain::mail::MailHost;
+use crate::domain::provider::{MailServer, SubjectRule};
 use crate::domain::refusal::{Evidence, RefusalClass, RefusalClass::*, classify};
 use crate::providers::address::{AddressRefused, AddressRule};
-use crate::providers::settings::{AppSettings, SettingsError};
+use crate::providers::resolved::{Resolved, SettingsError};
+use crate::providers::rogue::app;
 
 const MSA: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 const TENANT: &str = "7f1a2b3c-0000-4000-8000-123456789abc";
@@ -15,16 +16,23 @@ fn preset(name: &str) -> Preset {
     Presets::embedded().unwrap().find(name).unwrap().clone()
 }
 
-fn app(preset: &str) -> AppSettings {
-    AppSettings { preset: preset.into(), client_id: "client".into(), ..AppSettings::default() }
+fn resolve(app: &App) -> Result<Resolved, SettingsError> {
+    preset(&app.preset).resolve(app, None, AddressRule::default())
 }
 
-fn resolve(app: &AppSettings) -> Result<crate::providers::Resolved, SettingsError> {
-    preset(&app.preset).resolve(app, AddressRule::default())
+fn pinned(app: &App, authority: &str) -> Result<Resolved, SettingsError> {
+    preset(&app.preset).resolve(app, Some(authority), AddressRule::default())
 }
 
-fn at(host: &MailHost) -> (String, MailTls, Vec<SaslMechanism>) {
-    (format!("{}:{}", host.host, host.port), host.tls, host.sasl.clone())
+/// A server in one line: place, mechanisms, habits.
+fn line(server: &MailServer) -> String {
+    let sasl: Vec<_> = server.sasl.iter().map(|mechanism| mechanism.as_str()).collect();
+    let probe = if server.probe_after_login { " probe" } else { "" };
+    format!("{} {} {:?}{probe}", server.host, sasl.join(","), server.initial_response)
+}
+
+fn lines(provider: &Resolved) -> Vec<String> {
+    provider.mail.values().map(line).collect()
 }
 
 #[test]
@@ -47,23 +55,28 @@ fn a_mailbox_suggests_its_preset() {
 
 #[test]
 fn google_is_as_google_documents_it() {
-    use SaslMechanism::{OAuthBearer, Xoauth2};
     let google = resolve(&app("google")).unwrap();
     assert_eq!(google.issuer.as_deref(), Some("https://accounts.google.com"));
-    assert_eq!(google.urls.authorize.as_str(), "https://accounts.google.com/o/oauth2/v2/auth");
+    assert_eq!(google.urls.authorization.as_str(), "https://accounts.google.com/o/oauth2/v2/auth");
     assert_eq!(google.urls.token.as_str(), "https://oauth2.googleapis.com/token");
-    assert_eq!(google.urls.device.unwrap().as_str(), "https://oauth2.googleapis.com/device/code");
-    assert_eq!(google.urls.revoke.unwrap().as_str(), "https://oauth2.googleapis.com/revoke");
     assert_eq!(
-        google.urls.userinfo.unwrap().as_str(),
+        google.urls.device.as_ref().unwrap().as_str(),
+        "https://oauth2.googleapis.com/device/code"
+    );
+    assert_eq!(
+        google.urls.revocation.as_ref().unwrap().as_str(),
+        "https://oauth2.googleapis.com/revoke"
+    );
+    assert_eq!(
+        google.urls.userinfo.as_ref().unwrap().as_str(),
         "https://openidconnect.googleapis.com/v1/userinfo"
     );
-    assert_eq!(google.urls.jwks.unwrap().as_str(), "https://www.googleapis.com/oauth2/v3/certs");
-    assert_eq!(google.iss_parameter, IssRule::Required);
     assert_eq!(
-        google.client_auth,
-        [ClientAuthMethod::ClientSecretPost, ClientAuthMethod::ClientSecretBasic]
+        google.urls.jwks.as_ref().unwrap().as_str(),
+        "https://www.googleapis.com/oauth2/v3/certs"
     );
+    assert_eq!(google.iss_parameter, IssRule::Required);
+    assert_eq!(google.client_auth, [ClientAuthMethod::Post, ClientAuthMethod::Basic]);
     let params: Vec<_> = google.authorize.params.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(params, ["access_type=offline", "include_granted_scopes=false", "prompt=consent"]);
     assert_eq!(google.authorize.base_scopes, ["openid", "email"]);
@@ -73,19 +86,15 @@ fn google_is_as_google_documents_it() {
     assert_eq!(google.identity.subject, SubjectRule::Sub);
     let mail = &google.targets["mail"];
     assert_eq!(mail.scopes, ["https://mail.google.com/"]);
-    assert_eq!(mail.protocols, [MailProtocol::Imap, MailProtocol::Pop, MailProtocol::Smtp]);
-    let both = vec![Xoauth2, OAuthBearer];
-    let imap = google.mail.imap.unwrap();
-    assert_eq!(at(&imap), ("imap.gmail.com:993".into(), MailTls::Tls, both.clone()));
+    assert_eq!(mail.protocols, [MailProtocol::Imap, MailProtocol::Pop3, MailProtocol::Smtp]);
     assert_eq!(
-        (imap.initial_response, imap.probe_after_login),
-        (InitialResponse::IfAdvertised, false)
+        lines(&google),
+        [
+            "imap+tls://imap.gmail.com:993 XOAUTH2,OAUTHBEARER IfAdvertised",
+            "smtp+tls://smtp.gmail.com:465 XOAUTH2,OAUTHBEARER IfAdvertised",
+            "pop3+tls://pop.gmail.com:995 XOAUTH2,OAUTHBEARER IfAdvertised",
+        ]
     );
-    assert_eq!(
-        at(&google.mail.pop.unwrap()),
-        ("pop.gmail.com:995".into(), MailTls::Tls, both.clone())
-    );
-    assert_eq!(at(&google.mail.smtp.unwrap()), ("smtp.gmail.com:465".into(), MailTls::Tls, both));
 }
 
 #[test]
@@ -96,12 +105,12 @@ fn microsoft_is_as_microsoft_documents_it() {
         microsoft.issuer.as_deref(),
         Some("https://login.microsoftonline.com/{tenantid}/v2.0")
     );
-    assert_eq!(microsoft.urls.authorize.as_str(), format!("{base}/authorize"));
+    assert_eq!(microsoft.urls.authorization.as_str(), format!("{base}/authorize"));
     assert_eq!(microsoft.urls.token.as_str(), format!("{base}/token"));
-    assert_eq!(microsoft.urls.device.unwrap().as_str(), format!("{base}/devicecode"));
-    assert_eq!(microsoft.urls.revoke, None);
+    assert_eq!(microsoft.urls.device.as_ref().unwrap().as_str(), format!("{base}/devicecode"));
+    assert_eq!(microsoft.urls.revocation, None);
     let keys = "https://login.microsoftonline.com/common/discovery/v2.0/keys";
-    assert_eq!(microsoft.urls.jwks.unwrap().as_str(), keys);
+    assert_eq!(microsoft.urls.jwks.as_ref().unwrap().as_str(), keys);
     assert_eq!(microsoft.authorize.base_scopes, ["openid", "email", "profile", "offline_access"]);
     assert_eq!(microsoft.refresh.rotation, Rotation::Replace);
     assert_eq!((microsoft.refresh.send_scope, microsoft.refresh.idle_days), (true, Some(90)));
@@ -118,14 +127,14 @@ fn microsoft_is_as_microsoft_documents_it() {
             .iter()
             .all(|s| s.starts_with("https://graph.microsoft.com/"))
     );
-    let xoauth2 = vec![SaslMechanism::Xoauth2];
-    let imap = microsoft.mail.imap.unwrap();
-    assert!(imap.probe_after_login);
-    assert_eq!(at(&imap), ("outlook.office365.com:993".into(), MailTls::Tls, xoauth2.clone()));
-    let pop = microsoft.mail.pop.unwrap();
-    assert_eq!(at(&pop), ("outlook.office365.com:995".into(), MailTls::Tls, xoauth2.clone()));
-    let smtp = microsoft.mail.smtp.unwrap();
-    assert_eq!(at(&smtp), ("smtp.office365.com:587".into(), MailTls::Starttls, xoauth2));
+    assert_eq!(
+        lines(&microsoft),
+        [
+            "imap+tls://outlook.office365.com:993 XOAUTH2 IfAdvertised probe",
+            "smtp+starttls://smtp.office365.com:587 XOAUTH2 IfAdvertised",
+            "pop3+tls://outlook.office365.com:995 XOAUTH2 IfAdvertised",
+        ]
+    );
 }
 
 #[test]
@@ -134,24 +143,28 @@ fn after_sign_in_an_account_is_pinned_to_its_own_authority() {
     assert_eq!(microsoft.pinned_authority(MSA).as_deref(), Some("consumers"));
     assert_eq!(microsoft.pinned_authority(TENANT).as_deref(), Some(TENANT));
     assert_eq!(preset("google").pinned_authority(MSA), None);
-    let personal = resolve(&app("microsoft").pinned_to("consumers".into())).unwrap();
+    let smtp = |provider: &Resolved| provider.mail[&MailProtocol::Smtp].host.host.clone();
+    let personal = pinned(&app("microsoft"), "consumers").unwrap();
     assert_eq!(
         personal.urls.token.as_str(),
         "https://login.microsoftonline.com/consumers/oauth2/v2.0/token"
     );
-    assert_eq!(personal.mail.smtp.unwrap().host, "smtp-mail.outlook.com");
-    let work = resolve(&app("microsoft").pinned_to(TENANT.into())).unwrap();
+    assert_eq!(smtp(&personal), "smtp-mail.outlook.com");
+    let work = pinned(&app("microsoft"), TENANT).unwrap();
     assert!(work.urls.token.path().starts_with(&format!("/{TENANT}/")));
-    assert_eq!(work.mail.smtp.unwrap().host, "smtp.office365.com");
+    assert_eq!(smtp(&work), "smtp.office365.com");
+    let of_app = App { authority: "organizations".into(), ..app("microsoft") };
+    assert!(resolve(&of_app).unwrap().urls.token.path().starts_with("/organizations/"));
+    assert!(pinned(&of_app, "").unwrap().urls.token.path().starts_with("/organizations/"));
+    assert!(pinned(&of_app, TENANT).unwrap().urls.token.path().starts_with(&format!("/{TENANT}/")));
 }
 
 #[test]
 fn an_authority_cannot_bend_the_endpoint() {
     for good in ["common", "organizations", "Consumers", TENANT, "contoso.onmicrosoft.com"] {
-        assert!(resolve(&app("microsoft").pinned_to(good.into())).is_ok(), "{good}");
+        assert!(pinned(&app("microsoft"), good).is_ok(), "{good}");
     }
     for bad in [
-        "",
         "..",
         "a/b",
         "common/../x",
@@ -162,95 +175,104 @@ fn an_authority_cannot_bend_the_endpoint() {
         "commons",
         "a..b",
     ] {
-        let refused = resolve(&app("microsoft").pinned_to(bad.into())).unwrap_err();
-        assert_eq!(refused, SettingsError::Authority, "{bad}");
+        assert_eq!(pinned(&app("microsoft"), bad).unwrap_err(), SettingsError::Authority, "{bad}");
     }
-    assert_eq!(
-        resolve(&app("google").pinned_to("common".into())).unwrap_err(),
-        SettingsError::Authority
-    );
+    assert_eq!(pinned(&app("google"), "common").unwrap_err(), SettingsError::Authority);
 }
 
 #[test]
 fn generic_and_custom_want_their_endpoints_from_the_app() {
-    assert!(
-        resolve(&app("generic-oidc")).unwrap_err().to_string().starts_with("issuer is missing")
-    );
+    let generic = resolve(&app("generic-oidc")).unwrap_err();
+    assert_eq!(generic, SettingsError::NoIssuer { preset: "generic-oidc".into() });
     let missing = resolve(&app("custom")).unwrap_err();
-    assert_eq!(missing, SettingsError::NoEndpoint { preset: "custom".into(), field: "authorize" });
+    assert_eq!(
+        missing,
+        SettingsError::NoEndpoint { preset: "custom".into(), field: "authorization" }
+    );
     let mut typed = app("custom");
-    typed.endpoints.authorize = Some("https://auth.example/a".into());
-    typed.endpoints.token = Some("http://auth.example/t".into());
+    typed.endpoints.authorization = "https://auth.example/a".into();
+    typed.endpoints.token = "http://auth.example/t".into();
     let insecure = SettingsError::Refused { field: "token", why: AddressRefused::NotHttps };
     assert_eq!(resolve(&typed).unwrap_err(), insecure);
-    typed.endpoints.token = Some("https://192.168.0.1/t".into());
+    typed.endpoints.token = "https://192.168.0.1/t".into();
     let inside = SettingsError::Refused { field: "token", why: AddressRefused::NotPublic };
     assert_eq!(resolve(&typed).unwrap_err(), inside);
-    typed.endpoints.token = Some("https://auth.example/t".into());
+    typed.endpoints.token = "token".into();
+    assert_eq!(resolve(&typed).unwrap_err(), SettingsError::NotUrl { field: "token" });
+    typed.endpoints.token = "https://auth.example/t".into();
     let custom = resolve(&typed).unwrap();
     assert_eq!((custom.issuer, custom.refresh.rotation), (None, Rotation::Strict));
-    let nameless = AppSettings { client_id: String::new(), ..typed };
+    let nameless = App { client_id: String::new(), ..typed };
     assert_eq!(resolve(&nameless).unwrap_err(), SettingsError::NoClientId);
 }
 
 #[test]
 fn an_app_changes_scopes_hosts_and_rotation() {
     let mut changed = app("microsoft");
-    changed.scopes.skip = vec!["profile".into(), "https://outlook.office.com/SMTP.Send".into()];
-    changed.scopes.extra = vec!["https://graph.microsoft.com/User.Read".into()];
-    changed
-        .scopes
-        .targets
-        .insert("calendar".into(), vec!["https://graph.microsoft.com/Calendars.Read".into()]);
-    changed.rotation = Some(Rotation::Grace(30));
-    changed.mail.imap =
-        Some(MailHost { host: "imap.example".into(), ..preset("google").mail.imap.unwrap() });
+    changed.skip_scopes = vec!["profile".into(), "https://outlook.office.com/SMTP.Send".into()];
+    changed.extra_scopes =
+        vec!["https://outlook.office.com/POP.AccessAsUser.All".into(), "custom".into()];
+    changed.rotation = Some(Rotation::Grace);
+    changed.mail_hosts = vec![MailHost::parse("imap+tls://imap.example:993").unwrap()];
     let provider = resolve(&changed).unwrap();
     assert_eq!(
-        provider.consent_scopes(&["mail".into(), "calendar".into(), "unknown".into()]),
+        provider.consent_scopes(&["mail".into(), "unknown".into()]),
         [
             "openid",
             "email",
             "offline_access",
             "https://outlook.office.com/IMAP.AccessAsUser.All",
-            "https://graph.microsoft.com/Calendars.Read",
-            "https://graph.microsoft.com/User.Read",
+            "https://outlook.office.com/POP.AccessAsUser.All",
+            "custom",
         ]
     );
-    assert_eq!(provider.mail.imap.unwrap().host, "imap.example");
-    assert_eq!(provider.refresh.rotation, Rotation::Grace(30));
-    let stored = toml::to_string(&changed).unwrap();
-    assert_eq!(toml::from_str::<AppSettings>(&stored).unwrap(), changed);
+    // An extra scope of the mail resource is asked for at every refresh of a mail token, others are not.
+    assert_eq!(
+        provider.targets["mail"].scopes,
+        [
+            "https://outlook.office.com/IMAP.AccessAsUser.All",
+            "https://outlook.office.com/POP.AccessAsUser.All",
+        ]
+    );
+    let imap = line(&provider.mail[&MailProtocol::Imap]);
+    assert_eq!(imap, "imap+tls://imap.example:993 XOAUTH2 IfAdvertised probe");
+    assert_eq!(provider.refresh.rotation, Rotation::Grace);
+    let based = App { base_scopes: vec!["openid".into()], ..app("google") };
+    let scopes = resolve(&based).unwrap().consent_scopes(&["mail".into()]);
+    assert_eq!(scopes, ["openid", "https://mail.google.com/"]);
 }
 
 #[test]
-fn an_app_changes_the_consent_request_but_not_its_guards() {
-    let mut changed = app("google");
-    changed.authorize_params.insert("prompt".into(), String::new());
-    changed.authorize_params.insert("hd".into(), "example.com".into());
-    let params = resolve(&changed).unwrap().authorize.params;
-    let names: Vec<_> = params.keys().map(String::as_str).collect();
-    assert_eq!(names, ["access_type", "hd", "include_granted_scopes"]);
-    changed.authorize_params.insert("state".into(), "x".into());
-    assert_eq!(resolve(&changed).unwrap_err(), SettingsError::ReservedParam { name: "state" });
+fn a_mail_server_nobody_knows_is_tried_with_both_mechanisms() {
+    let mut own = app("custom");
+    own.endpoints.authorization = "https://auth.example/a".into();
+    own.endpoints.token = "https://auth.example/t".into();
+    own.mail_hosts = vec![MailHost::parse("smtp+starttls://mx.example:587").unwrap()];
+    let provider = resolve(&own).unwrap();
+    assert_eq!(
+        lines(&provider),
+        ["smtp+starttls://mx.example:587 OAUTHBEARER,XOAUTH2 IfAdvertised"]
+    );
 }
 
 #[test]
 fn the_iss_parameter_follows_the_rule() {
     let google = resolve(&app("google")).unwrap();
-    assert!(google.check_iss(Some("https://accounts.google.com")).is_ok());
-    assert!(google.check_iss(None).is_err());
-    assert!(google.check_iss(Some("https://accounts.google.com/")).is_err());
-    assert!(resolve(&app("microsoft")).unwrap().check_iss(Some("anything")).is_ok());
-    let mut generic = app("generic-oidc");
-    generic.issuer = Some("https://auth.example".into());
-    generic.endpoints.authorize = Some("https://auth.example/a".into());
-    generic.endpoints.token = Some("https://auth.example/t".into());
-    let silent = resolve(&generic).unwrap();
-    assert!(silent.check_iss(None).is_ok());
-    assert!(silent.check_iss(Some("https://evil.example")).is_err());
-    generic.iss_advertised = true;
-    assert!(resolve(&generic).unwrap().check_iss(None).is_err());
+    assert!(google.check_iss(Some("https://accounts.google.com"), false).is_ok());
+    assert!(google.check_iss(None, false).is_err());
+    assert!(google.check_iss(Some("https://accounts.google.com/"), false).is_err());
+    assert!(resolve(&app("microsoft")).unwrap().check_iss(Some("anything"), false).is_ok());
+    let mut generic = App { authority: "https://auth.example".into(), ..app("generic-oidc") };
+    generic.endpoints.authorization = "https://auth.example/a".into();
+    generic.endpoints.token = "https://auth.example/t".into();
+    let generic = resolve(&generic).unwrap();
+    assert_eq!(
+        (generic.issuer.as_deref(), &generic.authority),
+        (Some("https://auth.example"), &None)
+    );
+    assert!(generic.check_iss(None, false).is_ok());
+    assert!(generic.check_iss(Some("https://evil.example"), false).is_err());
+    assert!(generic.check_iss(None, true).is_err());
 }
 
 fn class(

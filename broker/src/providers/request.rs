@@ -14,7 +14,7 @@ use oauth2::{
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use crate::domain::provider::ClientAuthMethod;
+use crate::domain::app::ClientAuthMethod;
 use crate::domain::refusal::{Reached, RefusalClass, Refused};
 use crate::domain::secret::Secret;
 use crate::providers::client::ClientAuth;
@@ -29,11 +29,11 @@ pub(super) type Asker =
 pub(super) fn asker(provider: &Resolved, auth: &ClientAuth) -> Asker {
     let method = method(provider, auth);
     let kind = match method {
-        ClientAuthMethod::ClientSecretBasic => AuthType::BasicAuth,
-        ClientAuthMethod::ClientSecretPost | ClientAuthMethod::None => AuthType::RequestBody,
+        ClientAuthMethod::Basic => AuthType::BasicAuth,
+        ClientAuthMethod::Post | ClientAuthMethod::None => AuthType::RequestBody,
     };
     let client = BasicClient::new(ClientId::new(auth.client_id.clone()))
-        .set_auth_uri(AuthUrl::from_url(provider.urls.authorize.clone()))
+        .set_auth_uri(AuthUrl::from_url(provider.urls.authorization.clone()))
         .set_token_uri(TokenUrl::from_url(provider.urls.token.clone()))
         .set_auth_type(kind);
     match &auth.secret {
@@ -107,10 +107,10 @@ pub(super) fn form(
         .header(ACCEPT, "application/json")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     match (method(provider, auth), &auth.secret) {
-        (ClientAuthMethod::ClientSecretBasic, Some(secret)) => {
+        (ClientAuthMethod::Basic, Some(secret)) => {
             request = request.header(AUTHORIZATION, basic(&auth.client_id, secret));
         }
-        (ClientAuthMethod::ClientSecretPost, Some(secret)) => {
+        (ClientAuthMethod::Post, Some(secret)) => {
             body.append_pair("client_id", &auth.client_id)
                 .append_pair("client_secret", secret.expose());
         }

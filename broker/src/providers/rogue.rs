@@ -8,8 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::clock::{Clock, Time};
+use crate::domain::app::{App, AppHealth};
+use crate::domain::ids::{AppId, ProjectId, ResourceId};
 use crate::providers::address::AddressRule;
-use crate::providers::{AppSettings, Presets, ProviderClient, Resolved, Wire, WireSettings};
+use crate::providers::{Presets, ProviderClient, Resolved, Wire, WireSettings};
 use crate::tasks::Tasks;
 
 /// What is done with a connection.
@@ -146,21 +148,46 @@ pub(super) fn client(settings: WireSettings) -> (ProviderClient, Clock) {
     (ProviderClient::new(Wire::new(settings, clock.clone()).unwrap(), clock.clone()), clock)
 }
 
+/// An app as an operator registers it, with nothing but a preset and a client id.
+pub(super) fn app(preset: &str) -> App {
+    App {
+        id: AppId::from_bytes([1; 16]),
+        project: ProjectId::default_project(),
+        name: ResourceId::parse("app").unwrap(),
+        display_name: String::new(),
+        preset: preset.into(),
+        authority: String::new(),
+        client_id: "client id".into(),
+        client_auth: None,
+        endpoints: Default::default(),
+        base_scopes: Vec::new(),
+        extra_scopes: Vec::new(),
+        skip_scopes: Vec::new(),
+        mail_hosts: Vec::new(),
+        return_uris: Vec::new(),
+        rotation: None,
+        disabled: false,
+        health: AppHealth::Unknown,
+        version: 1,
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
 /// A preset with all its endpoints at one server.
 pub(super) fn provider(preset: &str, at: SocketAddr) -> Resolved {
-    let url = |path: &str| Some(format!("http://{at}/{path}"));
-    let mut app = AppSettings {
-        preset: preset.into(),
-        client_id: "client id".into(),
-        ..AppSettings::default()
-    };
-    app.issuer = (preset == "generic-oidc").then(|| format!("http://{at}"));
-    app.endpoints.authorize = url("authorize");
+    let url = |path: &str| format!("http://{at}/{path}");
+    let mut app = app(preset);
+    if preset == "generic-oidc" {
+        app.authority = format!("http://{at}");
+    }
+    app.endpoints.authorization = url("authorize");
     app.endpoints.token = url("token");
-    app.endpoints.revoke = url("revoke");
+    app.endpoints.revocation = url("revoke");
     app.endpoints.userinfo = url("userinfo");
     app.endpoints.jwks = url("jwks");
-    Presets::embedded().unwrap().find(preset).unwrap().resolve(&app, limits().addresses).unwrap()
+    let presets = Presets::embedded().unwrap();
+    presets.find(preset).unwrap().resolve(&app, None, limits().addresses).unwrap()
 }
 
 #[path = "client_tests.rs"]
