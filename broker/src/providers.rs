@@ -2,7 +2,7 @@
 //!
 //! Never stores, never schedules, never retries: one call is at most one request at the provider, and what came of it is
 //! told exactly. Invariant: no secret, URL query or body of an answer ever stands in an error or a log line.
-//! The walk: [`preset`] (files) -> [`resolved`] (one app's provider) -> [`client`] (the verbs) -> [`wire`] (the request)
+//! The walk: [`preset`] (files) -> [`resolve`] (one app's provider) -> [`client`] (the verbs) -> [`wire`] (the request)
 //! -> [`answer`] (the domain's words); identity goes [`id_token`] -> [`keys`].
 
 pub mod address;
@@ -16,6 +16,7 @@ pub mod pkce;
 pub mod preset;
 mod redact;
 mod request;
+pub mod resolve;
 pub mod resolved;
 mod retry_after;
 pub mod wire;
@@ -27,5 +28,6 @@ pub use client::{
     AuthorizeRequest, ClientAuth, ClientVerdict, CodeGrant, ProviderClient, TokenKind,
 };
 pub use preset::{Preset, Presets};
-pub use resolved::{Resolved, SettingsError};
+pub use resolve::SettingsError;
+pub use resolved::{Resolved, Urls};
 pub use wire::{Wire, WireSettings};

@@ -1,6 +1,6 @@
 //! Presets: what is known about each provider, as data files built into the program.
 //!
-//! Never decides for an app; that is [`resolved`](super::resolved). Invariant: a preset that does not parse stops the
+//! Never decides for an app; that is [`resolve`](super::resolve). Invariant: a preset that does not parse stops the
 //! broker at start, and no line of code names a provider. Next: [`Preset::resolve`] joins a preset and an app's settings.
 
 use std::collections::BTreeMap;

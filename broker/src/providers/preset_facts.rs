@@ -6,7 +6,8 @@ use crate::domain::mail::MailHost;
 use crate::domain::provider::{MailServer, SubjectRule};
 use crate::domain::refusal::{Evidence, RefusalClass, RefusalClass::*, classify};
 use crate::providers::address::{AddressRefused, AddressRule};
-use crate::providers::resolved::{Resolved, SettingsError};
+use crate::providers::resolve::SettingsError;
+use crate::providers::resolved::Resolved;
 use crate::providers::rogue::app;
 
 const MSA: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
