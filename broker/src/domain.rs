@@ -13,6 +13,7 @@ pub mod grant;
 pub mod guarded;
 pub mod ids;
 pub mod mail;
+pub mod parts;
 pub mod secret;
 pub mod session;
 pub mod token;
