@@ -11,3 +11,4 @@ pub mod providers;
 pub mod seal;
 pub mod store;
 pub mod tasks;
+pub mod telemetry;
