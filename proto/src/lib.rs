@@ -5,7 +5,7 @@
 //! documentation.
 
 /// Package `tokenbroker.v1`.
-#[expect(clippy::all, reason = "generated")]
+#[expect(clippy::all, clippy::allow_attributes, reason = "generated")]
 pub mod v1 {
     include!("generated/tokenbroker.v1.rs");
 }
