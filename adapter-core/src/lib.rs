@@ -4,4 +4,9 @@
 //! second; after login not a byte is changed. Next: `dialogue` for the two traits the adapters implement.
 
 pub mod dialogue;
+pub mod limits;
+pub mod proxy_protocol;
 pub mod sasl;
+pub mod stream;
+pub mod tasks;
+pub mod tls;

@@ -290,7 +290,7 @@ fn a_line_without_an_end_and_literal_bombs_are_refused() {
     for bytes in cases {
         let mut client = opened(facts());
         let (said, step) = feed(&mut client, &[bytes.as_bytes()]);
-        assert_eq!(step, closed(), "{:.40}", bytes);
+        assert_eq!(step, closed(), "{bytes:.40}");
         assert!(said.contains("* BYE "));
         assert!(client.held() < 80 * 1024);
     }

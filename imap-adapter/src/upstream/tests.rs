@@ -29,7 +29,7 @@ fn play(upstream: Upstream, server: &[&str]) -> (Vec<String>, Option<Outcome>) {
             ProviderStep::Listen { say } => sent.push(String::from_utf8(say.to_vec()).unwrap()),
             ProviderStep::StartTls { .. } => match login.advance(ProviderEvent::Secured) {
                 ProviderStep::Listen { say } => {
-                    sent.push(format!("TLS {}", String::from_utf8_lossy(&say)))
+                    sent.push(format!("TLS {}", String::from_utf8_lossy(&say)));
                 }
                 step => panic!("{step:?}"),
             },
