@@ -6,6 +6,7 @@
 pub mod dialogue;
 pub mod limits;
 pub mod proxy_protocol;
+pub mod relay;
 pub mod sasl;
 pub mod stream;
 pub mod tasks;
