@@ -8,6 +8,7 @@ pub mod limits;
 pub mod proxy_protocol;
 pub mod relay;
 pub mod sasl;
+pub mod settings;
 pub mod stream;
 pub mod tasks;
 pub mod tls;
