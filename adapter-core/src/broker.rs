@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokenbroker_proto::v1;
@@ -65,6 +65,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     clients: Vec<Client>,
     preferred: AtomicUsize,
+    answered: AtomicBool,
     key: MetadataValue<Ascii>,
     metrics: Metrics,
 }
@@ -83,7 +84,8 @@ impl Broker {
                 problem: "the key cannot be sent".to_owned(),
             })?;
         key.set_sensitive(true);
-        Ok(Self(Arc::new(Inner { clients, preferred: AtomicUsize::new(0), key, metrics })))
+        let (preferred, answered) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { clients, preferred, answered, key, metrics })))
     }
 
     /// Shows a login.
@@ -139,6 +141,11 @@ impl Broker {
         .map(drop)
     }
 
+    /// Whether the last call was answered.
+    pub fn is_there(&self) -> bool {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.0.key.clone());
@@ -156,6 +163,7 @@ impl Broker {
                 Err(BrokerError::TooSlow)
             }
         };
+        self.0.answered.store(result.is_ok(), Ordering::Relaxed);
         self.0.metrics.broker(result.is_ok());
         result
     }
