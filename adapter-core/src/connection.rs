@@ -56,7 +56,8 @@ impl<P: Protocol> Door<P> {
         let mut dialogue = self.desk.protocol.client(self.facts(&stream, peer, address));
         let tls_version = stream.is_encrypted().then(|| stream.tls_version());
         let client = Client { address, tls_version };
-        let visit = Visit { desk: self.desk.as_ref(), client, tls: self.tls.as_ref(), until };
+        let (desk, tls) = (self.desk.as_ref(), self.tls.as_ref());
+        let visit = Visit { desk, client, tls, until, received: 0 };
         let Some(admitted) = visit.drive(dialogue.as_mut(), stream).await? else { return Ok(()) };
         drop(dialogue);
         pass.logged_in();

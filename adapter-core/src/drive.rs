@@ -37,6 +37,8 @@ pub(crate) struct Visit<'a, P> {
     pub(crate) tls: Option<&'a ServerTls>,
     /// When the client has to be logged in.
     pub(crate) until: Instant,
+    /// Bytes it has sent.
+    pub(crate) received: usize,
 }
 
 /// What waiting for the client brought.
@@ -53,7 +55,7 @@ impl<P: Protocol> Visit<'_, P> {
         dialogue: &mut dyn ClientDialogue,
         mut stream: Stream,
     ) -> io::Result<Option<Admitted>> {
-        let (mut upstream, mut received) = (None, 0);
+        let mut upstream = None;
         let mut step = dialogue.advance(ClientEvent::Opened);
         loop {
             step = match step {
@@ -62,13 +64,7 @@ impl<P: Protocol> Visit<'_, P> {
                     match self.hear(&mut stream).await? {
                         Heard::Gone => return Ok(None),
                         Heard::TimeUp(why) => dialogue.advance(ClientEvent::TimeUp(why)),
-                        Heard::Bytes(bytes) => {
-                            received += bytes.len();
-                            if received > 2 * MAX_BYTES_BEFORE_LOGIN {
-                                return Ok(None);
-                            }
-                            dialogue.advance(ClientEvent::Bytes(&bytes))
-                        }
+                        Heard::Bytes(bytes) => dialogue.advance(ClientEvent::Bytes(&bytes)),
                     }
                 }
                 ClientStep::StartTls { say } => {
@@ -82,12 +78,7 @@ impl<P: Protocol> Visit<'_, P> {
                     dialogue.advance(ClientEvent::Verdict(verdict))
                 }
                 ClientStep::Relay { say, unread } => {
-                    let Some(mut upstream) = upstream else {
-                        return Err(io::Error::other("a relay without a login"));
-                    };
-                    write(&mut stream, &say).await?;
-                    write(&mut upstream.stream, &unread).await?;
-                    return Ok(Some(Admitted { client: stream, upstream }));
+                    return hand_over(stream, upstream, &say, &unread).await.map(Some);
                 }
                 ClientStep::Close { say } => {
                     write(&mut stream, &say).await?;
@@ -98,7 +89,8 @@ impl<P: Protocol> Visit<'_, P> {
         }
     }
 
-    async fn hear(&self, stream: &mut Stream) -> io::Result<Heard> {
+    /// The dialogue bounds what it takes; a client that floods one that forgot to is gone.
+    async fn hear(&mut self, stream: &mut Stream) -> io::Result<Heard> {
         let mut bytes = Zeroizing::new(vec![0; CHUNK]);
         let length = tokio::select! {
             read = timeout_at(self.until, stream.read(&mut bytes)) => match read {
@@ -108,7 +100,9 @@ impl<P: Protocol> Visit<'_, P> {
             () = self.desk.stopping() => return Ok(Heard::TimeUp(Farewell::Stopping)),
         };
         bytes.truncate(length);
-        Ok(if length == 0 { Heard::Gone } else { Heard::Bytes(bytes) })
+        self.received += length;
+        let gone = length == 0 || self.received > 2 * MAX_BYTES_BEFORE_LOGIN;
+        Ok(if gone { Heard::Gone } else { Heard::Bytes(bytes) })
     }
 
     async fn start_tls(&mut self, mut stream: Stream, say: &[u8]) -> io::Result<Stream> {
@@ -150,6 +144,19 @@ pub(crate) async fn drive_provider(
             ProviderStep::Done(outcome) => return Ok((outcome, stream)),
         };
     }
+}
+
+/// The last bytes before the relay: the answer to the login, and what the client had said behind it.
+async fn hand_over(
+    mut client: Stream,
+    upstream: Option<LoggedIn>,
+    say: &[u8],
+    unread: &[u8],
+) -> io::Result<Admitted> {
+    let mut upstream = upstream.ok_or_else(|| io::Error::other("a relay without a login"))?;
+    write(&mut client, say).await?;
+    write(&mut upstream.stream, unread).await?;
+    Ok(Admitted { client, upstream })
 }
 
 async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {

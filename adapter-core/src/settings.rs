@@ -4,6 +4,7 @@
 //! [`Settings`] that exists can be used; what is beyond it (a busy port, a broken certificate) is named when it is met. Next:
 //! `adapter` builds everything from this.
 
+mod check;
 mod file;
 mod flags;
 

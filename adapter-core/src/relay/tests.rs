@@ -35,7 +35,7 @@ fn scene(room: usize) -> Scene {
     let end = tokio::spawn(async move {
         let stopping = async {
             if stopped.await.is_err() {
-                pending().await
+                pending::<()>().await;
             }
         };
         relay(&mut near, &mut far, (&inside, &counts, &terms()), stopping).await
@@ -60,7 +60,8 @@ async fn exchange(room: usize, up: &[u8], down: &[u8]) -> (Vec<u8>, Vec<u8>) {
         server_in.read_to_end(&mut at_server),
         client_in.read_to_end(&mut at_client),
     );
-    (sent.unwrap(), answered.unwrap());
+    sent.unwrap();
+    answered.unwrap();
     assert_eq!(end.await.unwrap(), End::Finished);
     assert_eq!((traffic.up(), traffic.down()), (up.len() as u64, down.len() as u64));
     drop(stop);
