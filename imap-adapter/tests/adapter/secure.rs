@@ -62,6 +62,21 @@ async fn a_command_sent_along_with_starttls_is_never_answered() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_shakes_hands_is_shown_out_and_holds_nobody_up() {
+    let identity = Identity::new();
+    let world = World::with(Manners::default(), |settings| {
+        settings.listeners = vec![listener(ListenerTls::Implicit)];
+        settings.certificate = Some(identity.files());
+        settings.limits.tls = std::time::Duration::from_secs(2);
+    })
+    .await;
+    let mut silent = world.client().await;
+    let mut client = world.client().await.secure(&identity).await.unwrap();
+    assert!(client.line().await.starts_with("* OK "), "served while the other one is silent");
+    assert!(silent.rest().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_shown_without_a_restart() {
     let mut identity = Identity::new();
     let world = tls_world(&identity, ListenerTls::Implicit).await;
