@@ -1,7 +1,7 @@
 //! The way to a provider's server: dial, TLS, log in.
 //!
 //! Never says a word in clear to a server that is not on this machine, except to ask for STARTTLS. Invariant: dialling,
-//! handshake and login together end when the caller says; whatever goes wrong on the way is [`Outcome::Unavailable`] and no
+//! handshake and login together end when the caller says; whatever goes wrong on the way is [`NoLogin::Server`] and no
 //! token's fault. Next: `drive` carries the provider's dialogue.
 
 use std::io;
@@ -12,11 +12,25 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::dialogue::{Outcome, Protocol, Upstream};
+use crate::dialogue::{Outcome, Protocol, Ready, Upstream};
 use crate::drive::drive_provider;
 use crate::limits::Limits;
 use crate::session::{Session, UpstreamTls};
 use crate::stream::{Side, Stream};
+
+/// Whose fault it is that a login upstream did not work, and what was said about it; for the log.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoLogin {
+    /// The server refuses the token.
+    #[error("the token is refused: {0}")]
+    Token(String),
+    /// The server is away, busy, or not to be trusted.
+    #[error("the server cannot be used: {0}")]
+    Server(String),
+    /// The server has too many connections of ours.
+    #[error("too many connections: {0}")]
+    Limit(String),
+}
 
 /// Dials.
 #[derive(Clone)]
@@ -31,19 +45,27 @@ impl Dialler {
         Self { connector, limits }
     }
 
-    /// Logs in with `session` before `until`; the connection comes along if that worked.
+    /// Logs in with `session` before `until`.
+    ///
+    /// # Errors
+    /// [`NoLogin`]; the connection is closed then.
     pub async fn log_in(
         &self,
         protocol: &impl Protocol,
         session: &Session,
         until: Instant,
-    ) -> (Outcome, Option<Stream>) {
+    ) -> Result<(Ready, Stream), NoLogin> {
         let attempt = Box::pin(self.attempt(protocol, session));
-        match timeout_at(until, attempt).await {
-            Ok(Ok((outcome @ Outcome::Ready(_), stream))) => (outcome, Some(stream)),
-            Ok(Ok((outcome, _))) => (outcome, None),
-            Ok(Err(error)) => (Outcome::Unavailable { said: error.to_string() }, None),
-            Err(_) => (Outcome::Unavailable { said: "not logged in in time".to_owned() }, None),
+        let (outcome, stream) = match timeout_at(until, attempt).await {
+            Ok(Ok(tried)) => tried,
+            Ok(Err(error)) => return Err(NoLogin::Server(error.to_string())),
+            Err(_) => return Err(NoLogin::Server("not logged in in time".to_owned())),
+        };
+        match outcome {
+            Outcome::Ready(ready) => Ok((ready, stream)),
+            Outcome::Refused { said } => Err(NoLogin::Token(said)),
+            Outcome::Unavailable { said } => Err(NoLogin::Server(said)),
+            Outcome::Limit { said } => Err(NoLogin::Limit(said)),
         }
     }
 
