@@ -3,4 +3,16 @@
 //! Never does anything: no async, no clock, no SQL, no gRPC, no HTTP. Invariant: every rule that can be a pure function
 //! stands here and is told the time. Next: `seal`, `store` and `providers` carry these values; `service` decides with them.
 
+pub mod account;
+pub mod app;
+pub mod caller;
+pub mod consent;
+pub mod credential;
+pub mod event;
+pub mod grant;
+pub mod guarded;
+pub mod ids;
+pub mod mail;
 pub mod secret;
+pub mod session;
+pub mod token;

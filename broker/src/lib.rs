@@ -4,6 +4,7 @@
 //! Invariant: nobody but `assemble` knows every room; `tests/tests/walls.rs` keeps the arrows true.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod entropy;
 pub mod tasks;

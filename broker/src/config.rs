@@ -1,0 +1,186 @@
+//! What the configuration file and the environment may say, turned into checked settings.
+//!
+//! Never opens a store, a port or a key. Invariant: whatever leaves this room was checked, and whatever was wrong is told
+//! with file, line, field and remedy. Next: `assemble` hands each part its settings.
+
+mod file;
+mod problem;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+pub use problem::Problem;
+
+use crate::domain::secret::Secret;
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where state is kept.
+    pub store: StoreSettings,
+    /// Where the key-encryption key comes from.
+    pub kek: KekPlace,
+    /// The door for services and adapters.
+    pub grpc: GrpcSettings,
+    /// The door for operators.
+    pub admin: GrpcSettings,
+    /// The door for browsers.
+    pub http: HttpSettings,
+    /// Health and metrics.
+    pub ops: SocketAddr,
+    /// How providers are spoken to.
+    pub providers: ProviderSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// How long a planned stop waits for work in flight. Default 10 s, at most 5 min.
+    pub drain: Duration,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug)]
+pub enum StoreSettings {
+    /// One SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL database; the URL may hold a password.
+    Postgres {
+        /// `postgres://user:password@host/database`.
+        url: Secret,
+        /// Most connections at once. Default 10.
+        max_connections: u32,
+    },
+}
+
+/// Where the key-encryption key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KekPlace {
+    /// A file only its owner may read.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
+    /// A file of this name in systemd's `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+/// A gRPC door.
+#[derive(Clone, Debug)]
+pub struct GrpcSettings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Certificate and key; without them the door speaks plain text, on loopback only.
+    pub tls: Option<TlsFiles>,
+    /// Whether gRPC reflection is offered. Default no.
+    pub reflection: bool,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The door for browsers.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// How browsers reach it: the redirect URIs begin with this.
+    pub public_url: Url,
+}
+
+/// How providers are spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderSettings {
+    /// Whether endpoints may be `http://` or on this machine: for test set-ups only.
+    pub allow_insecure_loopback: bool,
+    /// More certificate authorities to trust, as a PEM file.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// `tracing` filter, such as `info` or `token_broker=debug`.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// Reads and checks a configuration file. Relative paths in it start at its folder.
+///
+/// # Errors
+/// [`Problem`] names file, line, field and remedy.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problem> {
+    let text = std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?;
+    let raw: file::File =
+        toml::from_str(&text).map_err(|error| Problem::syntax(path, &text, &error))?;
+    file::Checker::new(path, &text, env).check(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token-broker.toml");
+        std::fs::write(&path, text).unwrap();
+        load(&path, &|name| (name == "DB").then(|| "postgres://u:canary@h/db".to_owned()))
+            .map_err(|problem| problem.to_string())
+    }
+
+    const LEAST: &str = "[store]\nsqlite = \"broker.db\"\n[keys]\nkek = { file = \"kek\" }\n";
+
+    #[test]
+    fn the_least_configuration_is_enough_and_listens_on_loopback() {
+        let config = parse(LEAST).unwrap();
+        assert!(config.grpc.address.ip().is_loopback() && config.admin.address.ip().is_loopback());
+        assert!(matches!(config.store, StoreSettings::Sqlite(path) if path.is_absolute()));
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_its_line() {
+        let told = parse(&format!("{LEAST}[grpc]\nadress = \"127.0.0.1:1\"\n")).unwrap_err();
+        assert!(told.contains("token-broker.toml:6") && told.contains("adress"), "{told}");
+        assert!(told.contains("address"), "lists what is known: {told}");
+    }
+
+    #[test]
+    fn a_wrong_value_names_line_field_and_remedy() {
+        let told = parse(&format!("{LEAST}[http]\naddress = \"localhost\"\n")).unwrap_err();
+        assert!(told.contains("token-broker.toml:6") && told.contains("http.address"), "{told}");
+        assert!(told.contains("127.0.0.1:8642"), "says what to write: {told}");
+    }
+
+    #[test]
+    fn plain_text_off_loopback_is_refused_unless_said() {
+        let open = format!("{LEAST}[grpc]\naddress = \"0.0.0.0:8640\"\n");
+        assert!(parse(&open).unwrap_err().contains("plaintext_off_loopback"), "names the way out");
+        assert!(parse(&format!("{open}plaintext_off_loopback = true\n")).is_ok());
+    }
+
+    #[test]
+    fn a_store_is_one_of_the_two() {
+        let both = LEAST.replace("[keys]", "postgres = { env = \"DB\" }\n[keys]");
+        assert!(parse(&both).unwrap_err().contains("store"), "both at once");
+        assert!(parse(&LEAST.replace("sqlite = \"broker.db\"", "")).is_err(), "none");
+    }
+
+    #[test]
+    fn a_database_password_does_not_print() {
+        let text = LEAST.replace("sqlite = \"broker.db\"", "postgres = { env = \"DB\" }");
+        let printed = format!("{:?}", parse(&text).unwrap());
+        assert!(!printed.contains("canary"), "{printed}");
+    }
+
+    #[test]
+    fn a_secret_from_two_places_is_refused() {
+        let text = LEAST.replace("{ file = \"kek\" }", "{ file = \"kek\", env = \"KEK\" }");
+        assert!(parse(&text).unwrap_err().contains("keys.kek"));
+    }
+}

@@ -1,0 +1,343 @@
+//! Who may call, and the permits that verbs demand.
+//!
+//! Default is deny. Never reads the store. Invariant: a permit is made here and nowhere else, so a verb that takes one
+//! cannot be reached without the question having been asked. Next: `service` verbs take permits by value.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::clock::Time;
+use crate::domain::account::Account;
+use crate::domain::credential::within;
+use crate::domain::guarded::{Columns, Rights};
+use crate::domain::ids::{AccountId, CallerId, CallerKeyId, ProjectId, ResourceId};
+use crate::domain::mail::MailProtocol;
+
+/// A program or person that may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its row.
+    pub id: CallerId,
+    /// The project it belongs to.
+    pub project: ProjectId,
+    /// Its id for people, unique in the project.
+    pub name: ResourceId,
+    /// For people.
+    pub display_name: String,
+    /// What kind of calls.
+    pub role: Role,
+    /// For services: which tokens.
+    pub rights: Vec<Right>,
+    /// For adapters: which protocols.
+    pub protocols: Vec<MailProtocol>,
+    /// From where; empty means anywhere.
+    pub ip_ranges: Vec<IpNet>,
+    /// When it was revoked.
+    pub revoked_at: Option<Time>,
+    /// Rises with every change.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: Time,
+}
+
+/// What kind of calls a caller may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The whole admin plane, and tokens of every account.
+    Admin,
+    /// Apps, accounts, consents, credentials; not callers, not tokens.
+    Operator,
+    /// Tokens its rights name.
+    Service,
+    /// Mail logins.
+    Adapter,
+}
+
+/// A right to the tokens of some accounts.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Right {
+    /// Which accounts.
+    pub accounts: Selector,
+    /// For which audiences; `*` means all.
+    pub audiences: Vec<String>,
+}
+
+/// Selects accounts: all parts that are set must match, and one that sets nothing matches nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Selector {
+    /// Every account of the project.
+    #[serde(default)]
+    pub all: bool,
+    /// These ids.
+    #[serde(default)]
+    pub accounts: Vec<String>,
+    /// Mailboxes in these domains, lower case.
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// Accounts with all these labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One API key of a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerKey {
+    /// Its row.
+    pub id: CallerKeyId,
+    /// The public part of the key.
+    pub key: String,
+    /// Whose it is.
+    pub caller: CallerId,
+    /// The keyed hash of its secret part.
+    pub secret_hash: Vec<u8>,
+    /// When it ends, if ever.
+    pub expires_at: Option<Time>,
+    /// When it was revoked.
+    pub revoked_at: Option<Time>,
+    /// When it was made.
+    pub created_at: Time,
+    /// The last call with it, to the minute.
+    pub last_used_at: Option<Time>,
+}
+
+/// No such thing or no right to it: on purpose one error for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such resource, or no right to it")]
+pub struct NotPermitted;
+
+/// May have this account's token for this audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseAccount {
+    account: AccountId,
+    audience: String,
+}
+
+/// May open mail sessions over these protocols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSessions {
+    caller: CallerId,
+    project: ProjectId,
+    protocols: Vec<MailProtocol>,
+}
+
+/// May manage what belongs to a project: apps, accounts, consents, credentials, audit, status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manage {
+    project: ProjectId,
+    actor: String,
+}
+
+/// May manage callers too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManageCallers(Manage);
+
+impl Caller {
+    /// Its name as the audit and others say it.
+    pub fn resource_name(&self) -> String {
+        format!("projects/{}/callers/{}", self.project, self.name)
+    }
+
+    /// Whether it may call at all from `address`.
+    pub fn may_call_from(&self, address: IpAddr) -> bool {
+        self.revoked_at.is_none() && within(&self.ip_ranges, address)
+    }
+
+    /// Whether it may ask for tokens at all, before it is known of which account.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] for operators and adapters.
+    pub fn may_ask_for_tokens(&self) -> Result<(), NotPermitted> {
+        match self.role {
+            Role::Admin | Role::Service => Ok(()),
+            Role::Operator | Role::Adapter => Err(NotPermitted),
+        }
+    }
+
+    /// Asks for the right to an account's token.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] unless the caller is an admin of the account's project or a service with a fitting right.
+    pub fn may_use(&self, account: &Account, audience: &str) -> Result<UseAccount, NotPermitted> {
+        let allowed = self.project == account.project
+            && match self.role {
+                Role::Admin => true,
+                Role::Service => self.rights.iter().any(|right| right.covers(account, audience)),
+                Role::Operator | Role::Adapter => false,
+            };
+        let permit = UseAccount { account: account.id, audience: audience.to_owned() };
+        allowed.then_some(permit).ok_or(NotPermitted)
+    }
+
+    /// Asks for the right to open mail sessions.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] unless the caller is an adapter.
+    pub fn may_open_sessions(&self) -> Result<OpenSessions, NotPermitted> {
+        let permit = OpenSessions {
+            caller: self.id,
+            project: self.project.clone(),
+            protocols: self.protocols.clone(),
+        };
+        (self.role == Role::Adapter).then_some(permit).ok_or(NotPermitted)
+    }
+
+    /// Asks for the right to manage `project`.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] unless the caller is an admin or operator of that project.
+    pub fn may_manage(&self, project: &ProjectId) -> Result<Manage, NotPermitted> {
+        let allowed = matches!(self.role, Role::Admin | Role::Operator) && self.project == *project;
+        let permit = Manage { project: project.clone(), actor: self.resource_name() };
+        allowed.then_some(permit).ok_or(NotPermitted)
+    }
+
+    /// Asks for the right to manage `project`'s callers.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] unless the caller is an admin of that project.
+    pub fn may_manage_callers(&self, project: &ProjectId) -> Result<ManageCallers, NotPermitted> {
+        let permit = self.may_manage(project)?;
+        (self.role == Role::Admin).then_some(ManageCallers(permit)).ok_or(NotPermitted)
+    }
+}
+
+impl Right {
+    /// Whether it names this account and audience.
+    pub fn covers(&self, account: &Account, audience: &str) -> bool {
+        let audience_fits = self.audiences.iter().any(|one| one == "*" || one == audience);
+        audience_fits && self.accounts.selects(account)
+    }
+}
+
+impl Selector {
+    /// Whether it selects this account.
+    pub fn selects(&self, account: &Account) -> bool {
+        let Self { all, accounts, domains, labels } = self;
+        let says_nothing = !all && accounts.is_empty() && domains.is_empty() && labels.is_empty();
+        let in_domain = |domain: &String| domain == account.mailbox.domain();
+        !says_nothing
+            && (accounts.is_empty() || accounts.iter().any(|id| id == account.name.as_str()))
+            && (domains.is_empty() || domains.iter().any(in_domain))
+            && labels.iter().all(|(key, value)| account.labels.get(key) == Some(value))
+    }
+}
+
+impl UseAccount {
+    /// Whose token.
+    pub const fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Which one.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+}
+
+impl OpenSessions {
+    /// Which adapter.
+    pub const fn caller(&self) -> CallerId {
+        self.caller
+    }
+
+    /// In which project its clients' accounts are.
+    pub const fn project(&self) -> &ProjectId {
+        &self.project
+    }
+
+    /// Whether over this protocol.
+    pub fn allows(&self, protocol: MailProtocol) -> bool {
+        self.protocols.contains(&protocol)
+    }
+}
+
+impl Manage {
+    /// What it is a permit for.
+    pub const fn project(&self) -> &ProjectId {
+        &self.project
+    }
+
+    /// Who acts, for the audit.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+}
+
+impl ManageCallers {
+    /// The wider permit.
+    pub const fn manage(&self) -> &Manage {
+        &self.0
+    }
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Admin, Self::Operator, Self::Service, Self::Adapter];
+
+    /// As stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Service => "service",
+            Self::Adapter => "adapter",
+        }
+    }
+
+    /// From the store.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+impl CallerKey {
+    /// Whether it works at `now`.
+    pub fn is_live(&self, now: Time) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
+impl Rights for Caller {
+    const TABLE: &'static str = "callers";
+
+    fn row(&self) -> [u8; 16] {
+        self.id.bytes()
+    }
+
+    fn columns(&self, into: &mut Columns) {
+        let ranges: Vec<String> = self.ip_ranges.iter().map(IpNet::to_string).collect();
+        into.text(self.project.as_str())
+            .text(self.name.as_str())
+            .text(self.role.as_str())
+            .list(self.protocols.iter().map(|protocol| protocol.as_str()))
+            .list(ranges.iter().map(String::as_str))
+            .maybe(self.revoked_at.map(Time::millis))
+            .number(self.version);
+        for Right { accounts, audiences } in &self.rights {
+            let Selector { all, accounts, domains, labels } = accounts;
+            into.number(i64::from(*all))
+                .list(accounts.iter().map(String::as_str))
+                .list(domains.iter().map(String::as_str))
+                .list(labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]))
+                .list(audiences.iter().map(String::as_str));
+        }
+    }
+}
+
+impl Rights for CallerKey {
+    const TABLE: &'static str = "caller_keys";
+
+    fn row(&self) -> [u8; 16] {
+        self.id.bytes()
+    }
+
+    fn columns(&self, into: &mut Columns) {
+        into.text(&self.key)
+            .bytes(&self.caller.bytes())
+            .bytes(&self.secret_hash)
+            .maybe(self.expires_at.map(Time::millis))
+            .maybe(self.revoked_at.map(Time::millis));
+    }
+}
