@@ -119,3 +119,33 @@ async fn dial(session: &Session) -> io::Result<Stream> {
 fn is_here(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::dialogue::Mechanism;
+
+    #[tokio::test]
+    async fn plain_text_is_not_even_dialled_off_this_machine() {
+        let mut session = Session {
+            id: "s".to_owned(),
+            // Nobody has this address (RFC 5737).
+            host: "192.0.2.1".to_owned(),
+            port: 143,
+            tls: UpstreamTls::PlainLoopback,
+            user: "ann".to_owned(),
+            secret: Zeroizing::new("t".to_owned()),
+            mechanisms: vec![Mechanism::XOauth2],
+            initial_response: true,
+            probe_after_login: false,
+        };
+        let refused = dial(&session).await.unwrap_err().to_string();
+        assert_eq!(refused, "plain text is for servers on this machine only");
+        let here = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        session.host = "127.0.0.1".to_owned();
+        session.port = here.local_addr().unwrap().port();
+        dial(&session).await.unwrap();
+    }
+}

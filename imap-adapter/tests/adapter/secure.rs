@@ -68,7 +68,7 @@ async fn a_client_that_never_shakes_hands_is_shown_out_and_holds_nobody_up() {
     let world = World::with(Manners::default(), |settings| {
         settings.listeners = vec![listener(ListenerTls::Implicit)];
         settings.certificate = Some(identity.files());
-        settings.limits.tls = std::time::Duration::from_secs(2);
+        settings.limits.tls = std::time::Duration::from_secs(5);
     })
     .await;
     let mut silent = world.client().await;
