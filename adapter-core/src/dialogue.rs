@@ -123,7 +123,8 @@ pub struct Ready {
     /// IMAP: the capability list after login, without the word CAPABILITY; empty if the server would not say.
     /// SMTP: the EHLO keyword lines of the server, joined by newlines.
     pub capabilities: String,
-    /// Bytes the server sent behind its last answer; they are for the client, after the login's answer.
+    /// Bytes the server sent behind its last answer; they are for the client, after the login's answer: the client
+    /// dialogue puts them at the end of what it says with [`ClientStep::Relay`]. At most 8 KiB.
     pub unread: Vec<u8>,
 }
 
