@@ -4,3 +4,4 @@
 //! second; after login not a byte is changed. Next: `dialogue` for the two traits the adapters implement.
 
 pub mod dialogue;
+pub mod sasl;
