@@ -113,7 +113,9 @@ mod tests {
     #[test]
     fn a_secret_that_the_server_repeats_does_not_reach_the_log() {
         let upstream = upstream();
-        for text in [upstream.secret.to_string(), format!("{} {}", "x".repeat(150), &*upstream.secret)] {
+        for text in
+            [upstream.secret.to_string(), format!("{} {}", "x".repeat(150), &*upstream.secret)]
+        {
             let outcome = format!("{:?}", refusal(&reply(535, &text), &upstream));
             assert!(!outcome.contains(&upstream.secret[..12]), "{outcome}");
         }

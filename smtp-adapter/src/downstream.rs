@@ -8,16 +8,20 @@
 //! over the same channel, protected by the same TLS, as the credential before them, so whoever wrote them could log
 //! in. What TLS does not protect is what came before it, and a byte behind STARTTLS closes the connection. If the
 //! login is refused, the bytes are read as commands of somebody who is not logged in.
-//! Next: `exchange` for AUTH, `reply` for the words.
+//! Next: `talking` for the commands, `exchange` for AUTH, `reply` for the words.
+
+mod talking;
 
 use adapter_core::dialogue::{
     Blame, ClientDialogue, ClientEvent, ClientFacts, ClientStep, Login, Ready, Verdict,
 };
 
-use crate::command::{self, Command};
+use crate::command;
 use crate::exchange::{Exchange, Progress};
 use crate::line::{LONGEST, Line, Lines};
-use crate::{extension, reply};
+use crate::reply;
+
+use talking::Talking;
 
 /// Commands before login, EHLO and AUTH included. Answers within an AUTH exchange do not count, they are two at most.
 const COMMANDS: u32 = 20;
@@ -60,13 +64,6 @@ enum State {
     Over,
 }
 
-/// Between commands.
-#[derive(Default)]
-struct Talking {
-    /// Whether EHLO or HELO came, in this TLS state.
-    greeted: bool,
-}
-
 /// Within AUTH: the next line belongs to the exchange.
 struct Exchanging {
     exchange: Exchange,
@@ -103,7 +100,8 @@ impl Downstream {
     /// How many bytes are held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        let ahead = if let State::Asking(asking) = &self.state { asking.ahead.capacity() } else { 0 };
+        let ahead =
+            if let State::Asking(asking) = &self.state { asking.ahead.capacity() } else { 0 };
         self.lines.held() + ahead
     }
 
@@ -199,7 +197,7 @@ impl Downstream {
         if self.spent.refusals >= self.facts.attempts {
             return Some(self.close(std::mem::take(say), reply::TOO_MANY_REFUSALS));
         }
-        self.state = State::Talking(Talking { greeted: true });
+        self.state = State::Talking(Talking::greeted());
         None
     }
 
@@ -218,7 +216,9 @@ impl ClientDialogue for Downstream {
             (_, ClientEvent::TimeUp(why)) => self.close(Vec::new(), &reply::farewell(why)),
             (State::Unopened, ClientEvent::Opened) => {
                 self.state = State::Talking(Talking::default());
-                ClientStep::Listen { say: reply::naming("220", &self.facts.server_name, "ESMTP ready") }
+                ClientStep::Listen {
+                    say: reply::naming("220", &self.facts.server_name, "ESMTP ready"),
+                }
             }
             (State::Handshaking, ClientEvent::Secured) => {
                 self.facts.encrypted = true;
@@ -238,49 +238,6 @@ impl ClientDialogue for Downstream {
     }
 }
 
-impl Talking {
-    fn line(&self, line: &Line, facts: &ClientFacts) -> Turn {
-        let text = match line {
-            Line::Whole(text) => text,
-            Line::TooLong(start) if command::is_auth(start) => return say(reply::SASL_TOO_LONG),
-            Line::TooLong(_) => return say(reply::TOO_LONG),
-            Line::Dirty => return say(reply::DIRTY_LINE),
-        };
-        match command::parse(text) {
-            Command::Ehlo => Turn::Go(ehlo(facts), State::Talking(Self { greeted: true })),
-            Command::Helo => Turn::Go(
-                reply::naming("250", &facts.server_name, ""),
-                State::Talking(Self { greeted: true }),
-            ),
-            Command::StartTls if facts.encrypted => say(reply::ALREADY_TLS),
-            Command::StartTls if !facts.starttls => say(reply::NO_TLS),
-            Command::StartTls => Turn::Secure,
-            Command::Auth(mechanism, initial) => match self.auth_refusal(facts) {
-                Some(refusal) => say(refusal),
-                None => exchanged(Exchange::begin(mechanism, initial)),
-            },
-            Command::UnknownMechanism => say(reply::UNKNOWN_MECHANISM),
-            Command::NeedsLogin => say(login_first(facts)),
-            Command::Bdat => Turn::Close(login_first(facts).to_vec()),
-            Command::Http => Turn::Close(reply::NOT_HTTP.to_vec()),
-            Command::Quit => Turn::Close(reply::BYE.to_vec()),
-            Command::Noop | Command::Rset => say(reply::OK),
-            Command::Vrfy => say(reply::NO_VERIFYING),
-            Command::Help => say(reply::HELP),
-            Command::BadParameters => say(reply::BAD_PARAMETERS),
-            Command::Unknown => say(reply::UNKNOWN),
-        }
-    }
-
-    /// Why AUTH is not possible now.
-    fn auth_refusal(&self, facts: &ClientFacts) -> Option<&'static [u8]> {
-        if !password_is_safe(facts) {
-            return Some(tls_first(facts));
-        }
-        (!self.greeted).then_some(reply::EHLO_FIRST)
-    }
-}
-
 impl Exchanging {
     fn line(self, line: &Line) -> Turn {
         exchanged(self.exchange.answer(line))
@@ -289,7 +246,7 @@ impl Exchanging {
 
 /// Where AUTH leads; whoever is within it has greeted us.
 fn exchanged(progress: Progress) -> Turn {
-    let back = State::Talking(Talking { greeted: true });
+    let back = State::Talking(Talking::greeted());
     match progress {
         Progress::Challenge(text, exchange) => {
             Turn::Go(text.to_vec(), State::Exchanging(Exchanging { exchange }))
@@ -304,28 +261,6 @@ fn exchanged(progress: Progress) -> Turn {
 fn accepted(asking: Asking, ready: &Ready) -> ClientStep {
     let say = [reply::LOGGED_IN, &ready.unread].concat();
     ClientStep::Relay { say, unread: asking.ahead }
-}
-
-fn ehlo(facts: &ClientFacts) -> Vec<u8> {
-    let mut lines = vec![reply::printable(&facts.server_name, 255)];
-    lines.extend(extension::shown(facts));
-    reply::several("250", &lines)
-}
-
-fn password_is_safe(facts: &ClientFacts) -> bool {
-    facts.encrypted || facts.plain_allowed
-}
-
-fn login_first(facts: &ClientFacts) -> &'static [u8] {
-    if password_is_safe(facts) { reply::LOGIN_FIRST } else { tls_first(facts) }
-}
-
-fn tls_first(facts: &ClientFacts) -> &'static [u8] {
-    if facts.starttls { reply::TLS_FIRST } else { reply::TLS_PORT }
-}
-
-fn say(text: &'static [u8]) -> Turn {
-    Turn::Say(text.to_vec())
 }
 
 #[cfg(test)]

@@ -147,7 +147,9 @@ mod tests {
     fn the_challenges_are_those_clients_look_for() {
         assert_eq!(outcome(Exchange::begin(Mechanism::Login, None), &[]), "334 VXNlcm5hbWU6");
         assert_eq!(outcome(Exchange::begin(Mechanism::Login, None), &[NAME]), "334 UGFzc3dvcmQ6");
-        let Progress::Challenge(text, _) = Exchange::begin(Mechanism::Plain, None) else { panic!() };
+        let Progress::Challenge(text, _) = Exchange::begin(Mechanism::Plain, None) else {
+            panic!()
+        };
         assert_eq!(text, b"334 \r\n");
     }
 
@@ -180,8 +182,12 @@ mod tests {
 
     #[test]
     fn an_answer_over_the_limit_ends_the_exchange() {
-        let Progress::Challenge(_, exchange) = Exchange::begin(Mechanism::Plain, None) else { panic!() };
-        let Progress::Failed(text) = exchange.answer(&Line::TooLong(Zeroizing::default())) else { panic!() };
+        let Progress::Challenge(_, exchange) = Exchange::begin(Mechanism::Plain, None) else {
+            panic!()
+        };
+        let Progress::Failed(text) = exchange.answer(&Line::TooLong(Zeroizing::default())) else {
+            panic!()
+        };
         assert!(text.starts_with(b"500 5.5.6"));
     }
 }

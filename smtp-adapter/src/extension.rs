@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn auth_is_offered_where_a_password_is_safe_and_starttls_where_it_makes_it_so() {
-        let clear = ClientFacts { encrypted: false, starttls: true, plain_allowed: false, ..facts() };
+        let clear =
+            ClientFacts { encrypted: false, starttls: true, plain_allowed: false, ..facts() };
         assert_eq!(shown(&clear).last().map(String::as_str), Some("STARTTLS"));
         let loopback = ClientFacts { plain_allowed: true, ..clear.clone() };
         assert!(shown(&loopback).ends_with(&["STARTTLS".into(), "AUTH PLAIN LOGIN".into()]));

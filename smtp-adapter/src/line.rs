@@ -46,11 +46,6 @@ impl Lines {
         end.map(|_| self.finish())
     }
 
-    /// Whether a line has begun.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
-
     /// How many bytes are held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
@@ -97,8 +92,13 @@ impl Lines {
         if !line.ends_with(b"\r\n") {
             return Line::Dirty;
         }
-        line.truncate(line.len() - 2);
-        if line.iter().any(|byte| matches!(byte, 0 | b'\r')) { Line::Dirty } else { Line::Whole(line) }
+        let length = line.len() - 2;
+        line.truncate(length);
+        if line.iter().any(|byte| matches!(byte, 0 | b'\r')) {
+            Line::Dirty
+        } else {
+            Line::Whole(line)
+        }
     }
 }
 

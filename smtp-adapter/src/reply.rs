@@ -22,25 +22,30 @@ pub(crate) const OK: &[u8] = b"250 2.0.0 OK\r\n";
 pub(crate) const LOGGED_IN: &[u8] = b"235 2.7.0 Authentication successful\r\n";
 pub(crate) const GO_AHEAD_TLS: &[u8] = b"220 2.0.0 Ready to start TLS\r\n";
 pub(crate) const BYE: &[u8] = b"221 2.0.0 Bye\r\n";
-pub(crate) const HELP: &[u8] = b"214 2.0.0 Log in with AUTH, then send mail (RFC 5321, RFC 4954)\r\n";
+pub(crate) const HELP: &[u8] =
+    b"214 2.0.0 Log in with AUTH, then send mail (RFC 5321, RFC 4954)\r\n";
 /// What may be said about an address before login: nothing (RFC 5321 section 7.3).
 pub(crate) const NO_VERIFYING: &[u8] = b"252 2.1.5 Cannot verify, send mail and see\r\n";
 pub(crate) const UNKNOWN: &[u8] = b"500 5.5.1 Command not known\r\n";
-pub(crate) const DIRTY_LINE: &[u8] = b"500 5.5.2 NUL, bare CR or bare LF in a line, end lines with CR LF\r\n";
+pub(crate) const DIRTY_LINE: &[u8] =
+    b"500 5.5.2 NUL, bare CR or bare LF in a line, end lines with CR LF\r\n";
 pub(crate) const TOO_LONG: &[u8] = b"500 5.5.2 Line too long\r\n";
 pub(crate) const SASL_TOO_LONG: &[u8] = b"500 5.5.6 Authentication line too long\r\n";
 pub(crate) const BAD_PARAMETERS: &[u8] = b"501 5.5.4 Wrong parameters\r\n";
 pub(crate) const NOT_BASE64: &[u8] = b"501 5.5.2 Cannot decode the response\r\n";
 pub(crate) const CANCELLED: &[u8] = b"501 5.7.0 Authentication cancelled\r\n";
-pub(crate) const UNKNOWN_MECHANISM: &[u8] = b"504 5.5.4 Mechanism not known, use PLAIN or LOGIN\r\n";
+pub(crate) const UNKNOWN_MECHANISM: &[u8] =
+    b"504 5.5.4 Mechanism not known, use PLAIN or LOGIN\r\n";
 pub(crate) const EHLO_FIRST: &[u8] = b"503 5.5.1 Send EHLO first\r\n";
 pub(crate) const ALREADY_TLS: &[u8] = b"503 5.5.1 TLS is already active\r\n";
 pub(crate) const NO_TLS: &[u8] = b"454 4.7.0 TLS not available\r\n";
 pub(crate) const TLS_FIRST: &[u8] = b"530 5.7.0 Must issue a STARTTLS command first\r\n";
-pub(crate) const TLS_PORT: &[u8] = b"530 5.7.0 Encryption required, use the port for implicit TLS\r\n";
+pub(crate) const TLS_PORT: &[u8] =
+    b"530 5.7.0 Encryption required, use the port for implicit TLS\r\n";
 pub(crate) const LOGIN_FIRST: &[u8] = b"530 5.7.0 Authentication required\r\n";
 pub(crate) const NOT_HTTP: &[u8] = b"421 4.7.0 This is not a web server\r\n";
-pub(crate) const AFTER_STARTTLS: &[u8] = b"503 5.5.0 Nothing may follow STARTTLS before the handshake\r\n";
+pub(crate) const AFTER_STARTTLS: &[u8] =
+    b"503 5.5.0 Nothing may follow STARTTLS before the handshake\r\n";
 pub(crate) const TOO_MUCH_AHEAD: &[u8] = b"503 5.5.0 Too much sent ahead of the answer to AUTH\r\n";
 pub(crate) const TOO_MANY_COMMANDS: &[u8] = b"421 4.7.0 Too many commands without a login\r\n";
 pub(crate) const TOO_MANY_REFUSALS: &[u8] = b"421 4.7.0 Too many refused logins\r\n";
@@ -80,8 +85,11 @@ pub(crate) fn naming(code: &str, server_name: &str, rest: &str) -> Vec<u8> {
 pub(crate) fn several(code: &str, lines: &[String]) -> Vec<u8> {
     let last = lines.len().saturating_sub(1);
     let mark = |at| if at == last { ' ' } else { '-' };
-    let text: String =
-        lines.iter().enumerate().map(|(at, line)| format!("{code}{}{line}\r\n", mark(at))).collect();
+    let text: String = lines
+        .iter()
+        .enumerate()
+        .map(|(at, line)| format!("{code}{}{line}\r\n", mark(at)))
+        .collect();
     text.into_bytes()
 }
 
@@ -152,11 +160,6 @@ impl Replies {
         Ok(Some(Reply { code, lines }))
     }
 
-    /// Whether a reply has begun.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.code.is_none()
-    }
-
     /// How many bytes are held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
@@ -206,7 +209,9 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_refused() {
-        for line in ["", "25", "abc hello", "250_x", "650 x", "150 x", "HTTP/1.1 400", "+OK", "* OK"] {
+        for line in
+            ["", "25", "abc hello", "250_x", "650 x", "150 x", "HTTP/1.1 400", "+OK", "* OK"]
+        {
             assert!(read(&[line]).is_err(), "{line}");
         }
         assert!(read(&["250-one", "550 two"]).is_err());

@@ -18,6 +18,8 @@ use crate::reply::{LINE, Nonsense, Replies, Reply};
 /// Bytes a server may send behind its last answer; it has nothing to say there but that it stops (421).
 const UNREAD: usize = 8 * 1024;
 
+const OUT_OF_TURN: &str = "the server speaks out of turn";
+
 /// The provider's side of one login.
 pub(crate) struct Provider {
     upstream: Upstream,
@@ -44,7 +46,7 @@ enum State {
     /// The answer to the token.
     Decision(Decision),
     /// The refusal that follows an answered error challenge.
-    Refusal(Features),
+    Refusal,
     /// The answer to the NOOP that proves the login.
     Probe(Features),
     /// Decided.
@@ -88,8 +90,13 @@ enum Turn {
 impl Provider {
     /// A dialogue that logs in with `upstream`; `helo_name` is what EHLO says.
     pub(crate) fn new(upstream: Upstream, helo_name: String) -> Self {
-        let (lines, replies) = Default::default();
-        Self { upstream, helo_name, state: State::Unopened, lines, replies }
+        Self {
+            upstream,
+            helo_name,
+            state: State::Unopened,
+            lines: Lines::default(),
+            replies: Replies::default(),
+        }
     }
 
     /// How many bytes are held.
@@ -108,9 +115,7 @@ impl Provider {
             return match self.turn(&reply) {
                 Turn::In(features) => self.logged_in(features, input),
                 Turn::Out(outcome) => self.done(outcome),
-                _ if !input.is_empty() => {
-                    self.done(classify::nonsense("the server speaks out of turn"))
-                }
+                _ if !input.is_empty() => self.done(classify::nonsense(OUT_OF_TURN)),
                 Turn::Secure => self.secure(),
                 Turn::Say(say, state) => {
                     self.state = state;
@@ -123,21 +128,23 @@ impl Provider {
 
     fn turn(&mut self, reply: &Reply) -> Turn {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Greeting if reply.code == 220 => self.ehlo(self.upstream.starttls),
+            State::Greeting if reply.code == 220 => {
+                let before_tls = self.upstream.starttls;
+                Turn::Say(self.ehlo(), State::Ehlo(Ehlo { before_tls }))
+            }
             State::Ehlo(ehlo) => ehlo.reply(reply, &self.upstream),
             State::TlsGoAhead if reply.code == 220 => Turn::Secure,
             State::Challenge(challenge) => challenge.reply(reply),
             State::Decision(decision) => decision.reply(reply, &self.upstream),
-            State::Refusal(_) if reply.class() == 2 => unfit("the server took back its refusal"),
-            State::Refusal(_) => Turn::Out(classify::refusal(reply, &self.upstream)),
+            State::Refusal if reply.class() == 2 => unfit("the server took back its refusal"),
+            State::Refusal => Turn::Out(classify::refusal(reply, &self.upstream)),
             State::Probe(features) if reply.class() == 2 => Turn::In(features),
             _ => Turn::Out(classify::trouble(reply)),
         }
     }
 
-    fn ehlo(&self, before_tls: bool) -> Turn {
-        let say = format!("EHLO {}\r\n", self.helo_name);
-        Turn::Say(Zeroizing::new(say.into_bytes()), State::Ehlo(Ehlo { before_tls }))
+    fn ehlo(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(format!("EHLO {}\r\n", self.helo_name).into_bytes())
     }
 
     fn secure(&mut self) -> ProviderStep {
@@ -147,7 +154,7 @@ impl Provider {
 
     fn logged_in(&mut self, features: Features, behind: &[u8]) -> ProviderStep {
         if behind.len() > UNREAD {
-            return self.done(classify::nonsense("the server speaks out of turn"));
+            return self.done(classify::nonsense(OUT_OF_TURN));
         }
         self.done(Outcome::Ready(Ready { capabilities: features.0, unread: behind.to_vec() }))
     }
@@ -167,16 +174,13 @@ impl ProviderDialogue for Provider {
                 self.state = State::Greeting;
                 ProviderStep::Listen { say: Zeroizing::default() }
             }
-            (State::Handshaking, ProviderEvent::Secured) => match self.ehlo(false) {
-                Turn::Say(say, state) => {
-                    self.state = state;
-                    ProviderStep::Listen { say }
-                }
-                _ => self.done(classify::nonsense("no EHLO")),
-            },
+            (State::Handshaking, ProviderEvent::Secured) => {
+                self.state = State::Ehlo(Ehlo { before_tls: false });
+                ProviderStep::Listen { say: self.ehlo() }
+            }
             (State::Unopened | State::Handshaking | State::Over, _)
             | (_, ProviderEvent::Opened | ProviderEvent::Secured) => {
-                self.done(classify::nonsense("the server speaks out of turn"))
+                self.done(classify::nonsense(OUT_OF_TURN))
             }
             (_, ProviderEvent::Bytes(bytes)) => self.read(bytes),
         }
@@ -222,7 +226,7 @@ impl Decision {
             // An error challenge: the same JSON for a bad token and for too many connections. What counts comes after.
             334 => {
                 let answer = format!("{}\r\n", sasl::failure_answer(self.mechanism));
-                Turn::Say(Zeroizing::new(answer.into_bytes()), State::Refusal(self.features))
+                Turn::Say(Zeroizing::new(answer.into_bytes()), State::Refusal)
             }
             _ => Turn::Out(classify::refusal(reply, upstream)),
         }
@@ -231,7 +235,8 @@ impl Decision {
 
 /// Chooses the best of our mechanisms that the server offers, and names it alone.
 fn authenticate(keywords: &[String], upstream: &Upstream) -> Turn {
-    let offered = |mechanism: &&Mechanism| keywords.iter().any(|line| offers(line, mechanism.name()));
+    let offered =
+        |mechanism: &&Mechanism| keywords.iter().any(|line| offers(line, mechanism.name()));
     let Some(mechanism) = upstream.mechanisms.iter().copied().find(|m| offered(&m)) else {
         return unfit("the server offers none of the login mechanisms we may use");
     };
