@@ -16,6 +16,8 @@ mod upstream;
 #[cfg(test)]
 mod cast;
 
+use std::fmt;
+
 use adapter_core::dialogue::{
     ClientDialogue, ClientFacts, Farewell, Protocol, ProviderDialogue, Upstream,
 };
@@ -33,6 +35,14 @@ pub struct Smtp {
 /// A name that cannot stand in EHLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadHeloName;
+
+impl fmt::Display for BadHeloName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a host name or address literal that can stand in EHLO")
+    }
+}
+
+impl std::error::Error for BadHeloName {}
 
 impl Smtp {
     /// Says `[127.0.0.1]` in EHLO.
@@ -72,5 +82,26 @@ impl Protocol for Smtp {
 
     fn farewell(&self, why: Farewell) -> Vec<u8> {
         reply::farewell(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_for_ehlo_cannot_carry_a_command() {
+        for name in ["", "a b", "a\r\nQUIT", "\u{e4}.example", &"a".repeat(256)] {
+            assert_eq!(Smtp::with_helo_name(name).err(), Some(BadHeloName), "{name:?}");
+        }
+        for name in ["mail.example.com", "[127.0.0.1]", "[IPv6:::1]"] {
+            assert!(Smtp::with_helo_name(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_farewell_is_a_421_that_says_why() {
+        assert!(Smtp::new().farewell(Farewell::Stopping).starts_with(b"421 4.3.2 "));
+        assert!(Smtp::new().farewell(Farewell::TooSlow).starts_with(b"421 4.4.2 "));
     }
 }
