@@ -1,5 +1,9 @@
-//! The SMTP adapter's process: hands its protocol to `adapter_core`.
+//! SMTP submission in front of OAuth mailboxes: `smtp-adapter --help` tells how.
 //!
-//! Never decides anything itself. Next: `adapter_core::run`.
+//! Never decides anything. Invariant: everything here is said in the library and in `adapter_core`. Next: `adapter_core::run`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    adapter_core::run(smtp_adapter::Smtp::new())
+}

@@ -2,8 +2,6 @@
 //!
 //! Never opens a socket: what is tested is that the two sides fit each other and a server, however bytes are cut.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
-
 use adapter_core::dialogue::{
     Blame, ClientEvent, ClientFacts, ClientStep, Mechanism, Outcome, Protocol, ProviderEvent,
     ProviderStep, Upstream, Verdict,
