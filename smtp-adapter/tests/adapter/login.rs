@@ -90,6 +90,8 @@ async fn at_a_stop_everybody_is_told() {
     let world = World::new(Manners::default()).await;
     let mut waiting = world.client().await;
     let (mut session, _) = answer(&world, &login()).await;
+    session.say("NOOP\r\n").await;
+    assert_eq!(session.reply().await, "NOOP\r\n");
     let World { adapter, .. } = world;
     assert!(adapter.stop().await, "all connections ended in time");
     for client in [&mut waiting, &mut session] {
