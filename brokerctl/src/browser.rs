@@ -1,7 +1,7 @@
 //! Opens a page in the person's browser, if there is one.
 //!
-//! Never waits for it, never fails the command: the link is printed too. Invariant: only http and https links are opened, and
-//! never through a shell.
+//! Never waits for it, never fails the command: the link is printed too. Invariant: only http and https links are
+//! opened, and never through a shell.
 
 use std::process::{Command, Stdio};
 

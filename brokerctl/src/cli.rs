@@ -1,7 +1,7 @@
 //! What may be typed.
 //!
-//! Never acts. Invariant: each command's words stand beside its code in `commands`; here are only the tree and what all
-//! share. Next: `commands::run`.
+//! Never acts. Invariant: each command's words stand beside its code in `commands`; here are only the tree and what
+//! all share. Next: `commands::run`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +36,7 @@ Exit codes:
 /// Operates a Token Broker: OAuth apps, mail accounts, proxy credentials, callers.
 #[derive(Debug, Parser)]
 #[command(name = "brokerctl", version, after_help = EXAMPLES, disable_help_subcommand = true)]
-#[command(arg_required_else_help = true, subcommand_required = true, propagate_version = true)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -67,7 +67,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "ID", default_value = "default")]
     pub(crate) project: String,
     /// How long one call may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = when::span)]
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = when::span)]
     pub(crate) deadline: Duration,
     /// Print one JSON object on stdout, errors as one on stderr
     #[arg(long, global = true)]

@@ -1,11 +1,12 @@
 //! The commands: one noun, one file.
 //!
-//! Never print on their own; they hand a view to `output`. Invariant: a command makes its calls in the order a person would
-//! expect and stops at the first that fails.
+//! Never print on their own; they hand a view to `output`. Invariant: a command makes its calls in the order a person
+//! would expect and stops at the first that fails.
 
 pub(crate) mod account;
 pub(crate) mod app;
 mod app_fields;
+mod app_update;
 pub(crate) mod audit;
 pub(crate) mod caller;
 pub(crate) mod completion;

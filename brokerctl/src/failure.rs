@@ -1,7 +1,8 @@
 //! What went wrong, in two lines: what, and what to do; and the exit code.
 //!
-//! Never carries a secret. Invariant: the exit code is decided here and nowhere else, by who has to act. JSON shape, stable:
-//! `{"error": {"kind", "exit_code", "message", "remedy", "reason"?, "field"?, "link"?, "retry_after_seconds"?}}`.
+//! Never carries a secret. Invariant: the exit code is decided here and nowhere else, by who has to act. JSON shape,
+//! stable: `{"error": {"kind", "exit_code", "message", "remedy", "reason"?, "field"?, "link"?,
+//! "retry_after_seconds"?}}`.
 
 use std::io::{self, Write};
 
@@ -157,50 +158,49 @@ fn remedy_of(error: &Error) -> String {
         Error::NeedsConsent { link: Some(link), .. } => {
             format!("have the mailbox owner open {link}")
         }
-        Error::NeedsConsent { .. } => {
-            "invite the owner: brokerctl account invite --app APP --mailbox MAILBOX".into()
-        }
-        Error::BlockedByPolicy { .. } => {
-            "ask the administrator of the mailbox's domain to allow the app".into()
-        }
-        Error::AccountDisabled { .. } => {
-            "brokerctl account enable ACCOUNT, or connect it anew".into()
-        }
-        Error::AppRejected { .. } => {
-            "brokerctl app verify APP; a new secret: brokerctl app add-secret APP".into()
-        }
-        Error::AppDisabled { .. } => "brokerctl app update APP --enable".into(),
         Error::MinTtlUnattainable { max_ttl: Some(most), .. } => {
             format!("ask for at most --min-ttl {}s", most.as_secs())
         }
-        Error::MinTtlUnattainable { .. } => "ask for a shorter --min-ttl".into(),
         Error::Invalid { remedy, .. } if !remedy.is_empty() => remedy.clone(),
-        Error::Invalid { .. } => {
-            "correct the value; --help of the command says what it takes".into()
-        }
-        Error::NotFound { .. } => "the matching `list` command shows what there is".into(),
-        Error::NotPermitted { .. } => {
-            "check the name, and what your key may do: brokerctl caller whoami".into()
-        }
-        Error::Unauthenticated { .. } => {
-            "check the key: --key-file FILE, BROKERCTL_KEY_FILE or BROKERCTL_KEY".into()
-        }
-        Error::Conflict { .. } => "look at it again with `show`, then decide".into(),
-        Error::NotUsable { .. } => "start again; it can be used once and only for a time".into(),
-        Error::Unreachable { .. } => {
-            "is the broker running, and is --server right? brokerctl status".into()
-        }
         Error::Options { remedy, .. } => remedy.clone(),
         Error::Internal { incident, .. } if !incident.is_empty() => {
             format!("look for incident {incident} in the broker's log")
         }
-        Error::Internal { .. } => "look into the broker's log".into(),
         error => match error.retry_after() {
             Some(wait) => format!("try again in {} s", wait.as_secs().max(1)),
-            None if error.is_retryable() => "try again in a moment".into(),
-            None => {
-                "check that brokerctl and broker are of the same version: brokerctl status".into()
-            }
+            None => usual_remedy(error).into(),
         },
+    }
+}
+
+/// What helps as a rule, where the error itself does not say.
+fn usual_remedy(error: &Error) -> &'static str {
+    match error {
+        Error::NeedsConsent { .. } => {
+            "invite the owner: brokerctl account invite --app APP --mailbox MAILBOX"
+        }
+        Error::BlockedByPolicy { .. } => {
+            "ask the administrator of the mailbox's domain to allow the app"
+        }
+        Error::AccountDisabled { .. } => "brokerctl account enable ACCOUNT, or connect it anew",
+        Error::AppRejected { .. } => {
+            "brokerctl app verify APP; a new secret: brokerctl app add-secret APP"
+        }
+        Error::AppDisabled { .. } => "brokerctl app update APP --enable",
+        Error::MinTtlUnattainable { .. } => "ask for a shorter --min-ttl",
+        Error::Invalid { .. } => "correct the value; --help of the command says what it takes",
+        Error::NotFound { .. } => "the matching `list` command shows what there is",
+        Error::NotPermitted { .. } => {
+            "check the name, and what your key may do: brokerctl caller whoami"
+        }
+        Error::Unauthenticated { .. } => {
+            "check the key: --key-file FILE, BROKERCTL_KEY_FILE or BROKERCTL_KEY"
+        }
+        Error::Conflict { .. } => "look at it again with `show`, then decide",
+        Error::NotUsable { .. } => "start again; it can be used once and only for a time",
+        Error::Unreachable { .. } => "start the broker, or name the right one with --server URL",
+        Error::Internal { .. } => "look into the broker's log",
+        error if error.is_retryable() => "try again in a moment",
+        _ => "check that brokerctl and broker are of the same version: brokerctl status",
     }
 }

@@ -1,8 +1,9 @@
 //! A listener on this machine that waits for the provider to send the browser back, RFC 8252 section 7.3.
 //!
-//! Never listens off loopback, never answers with anything but a small static page, never believes a callback without the
-//! expected `state`: a stranger's page that makes the browser call here changes nothing and ends nothing. Invariant: at most
-//! one callback comes out; every connection is bounded in size and time. Next: `request` reads, `page` answers.
+//! Never listens off loopback, never answers with anything but a small static page, never believes a callback without
+//! the expected `state`: a stranger's page that makes the browser call here changes nothing and ends nothing.
+//! Invariant: at most one callback comes out; every connection is bounded in size and time. Next: `request` reads,
+//! `page` answers.
 
 mod page;
 mod request;
@@ -30,7 +31,7 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_CONNECTIONS: usize = 32;
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// The exchange at the provider takes part of this.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(90);
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Bound, not yet answering.

@@ -1,8 +1,8 @@
 //! `brokerctl`, the operator's tool: a pure client of the broker's API.
 //!
-//! Never touches the store, never takes a secret as an argument, never prints one twice. Invariant: data goes to stdout,
-//! everything else to stderr, and the exit code says who has to act (`failure`). The walk: `cli` says what may be typed,
-//! `settings` finds broker and key, `commands` call, `views` fix what scripts see, `output` prints.
+//! Never touches the store, never takes a secret as an argument, never prints one twice. Invariant: data goes to
+//! stdout, everything else to stderr, and the exit code says who has to act (`failure`). The walk: `cli` says what
+//! may be typed, `settings` finds broker and key, `commands` call, `views` fix what scripts see, `output` prints.
 
 mod browser;
 mod cli;

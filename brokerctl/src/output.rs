@@ -1,7 +1,7 @@
 //! Prints: tables that fit the terminal for people, one JSON object for scripts.
 //!
-//! Never lets what came from outside steer the terminal. Invariant: data to stdout, notes to stderr; colour only on a terminal
-//! and not with `NO_COLOR`. Next: `views` say what is printed.
+//! Never lets what came from outside steer the terminal. Invariant: data to stdout, notes to stderr; colour only on a
+//! terminal and not with `NO_COLOR`. Next: `views` say what is printed.
 
 use std::io::{self, Write};
 use std::time::SystemTime;

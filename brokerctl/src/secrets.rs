@@ -1,8 +1,8 @@
 //! Secrets in and out of this tool.
 //!
-//! Never as an argument: arguments are seen by everyone on the machine. In by file, stdin, environment or a prompt without
-//! echo; out once, to stdout or to a new file that only its owner can read. Invariant: `Debug` of what holds one prints
-//! `[secret]`.
+//! Never as an argument: arguments are seen by everyone on the machine. In by file, stdin, environment or a prompt
+//! without echo; out once, to stdout or to a new file that only its owner can read. Invariant: `Debug` of what holds
+//! one prints `[secret]`.
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use crate::failure::Failure;
 /// No provider's client secret is longer; the contract's limit.
 const MAX_BYTES: u64 = 4096;
 
-/// Reads a secret from `file` (`-` is stdin), else from the environment variable, else from a prompt if there is a terminal.
-/// `None` if there is none of these.
+/// Reads a secret from `file` (`-` is stdin), else from the environment variable, else from a prompt if there is a
+/// terminal. `None` if there is none of these.
 pub(crate) fn read(
     file: Option<&Path>,
     variable: &str,

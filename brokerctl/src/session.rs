@@ -12,6 +12,9 @@ use crate::names;
 use crate::output::Output;
 use crate::settings;
 
+/// How many things one call asks for: some hundred bytes each, well within a message.
+const PAGE: usize = 100;
+
 /// One run of the tool.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -84,7 +87,7 @@ pub(crate) async fn all_pages<T>(
     let mut things = Vec::new();
     let mut token = String::new();
     loop {
-        let size = i32::try_from((limit - things.len()).min(1000)).unwrap_or(1000);
+        let size = i32::try_from((limit - things.len()).min(PAGE)).unwrap_or(100);
         let (more, next) = page(size, token).await?;
         things.extend(more);
         if next.is_empty() || things.len() >= limit {

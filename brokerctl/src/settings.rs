@@ -1,7 +1,7 @@
 //! Which broker, with which key: flags, environment, file, in that order.
 //!
-//! Never reads the key itself; the client does and refuses a file that others can read. Invariant: an unknown word in the
-//! file is an error that names the known ones. Next: `session`.
+//! Never reads the key itself; the client does and refuses a file that others can read. Invariant: an unknown word in
+//! the file is an error that names the known ones. Next: `session`.
 
 use std::path::{Path, PathBuf};
 

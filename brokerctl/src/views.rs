@@ -1,8 +1,8 @@
 //! What scripts see, fixed; and how people see it.
 //!
-//! Never carries a secret but where one is made or asked for (`Issued`, `TokenView`). Invariant, stable: field names are
-//! snake_case and stay, fields are added and never renamed, times are RFC 3339 in UTC, absent values are null, enums are
-//! lower-case words, lists stand under their plural name. Next: `output::Output::show`.
+//! Never carries a secret but where one is made or asked for (`Issued`, `TokenView`). Invariant, stable: field names
+//! are snake_case and stay, fields are added and never renamed, times are RFC 3339 in UTC, absent values are null,
+//! enums are lower-case words, lists stand under their plural name. Next: `output::Output::show`.
 
 pub(crate) mod account;
 pub(crate) mod app;

@@ -380,6 +380,81 @@ async fn help_names_the_exit_codes_and_every_shell_gets_its_completion() {
     }
 }
 
+#[tokio::test]
+async fn an_invitation_shows_its_link_in_one_piece() {
+    let link = format!("https://broker.example/consent/{}", "x".repeat(200));
+    let fake = Fake::default();
+    let uri = link.clone();
+    fake.on("create_consent", move |ask: &CreateConsentRequest| {
+        assert_eq!(ask.mode(), ConsentMode::Invitation);
+        assert_eq!(ask.ttl.as_ref().unwrap().seconds, 3 * 86_400);
+        let expected_mailbox = ask.expected_mailbox.clone();
+        Ok(Consent { uri: uri.clone(), expected_mailbox, ..Default::default() })
+    });
+    let world = fake.start().await;
+    let args = "account invite --app work --mailbox ann@example.com --ttl 3d";
+    let run = world.run(args).await;
+    assert!(run.stdout.lines().any(|line| line == link), "{}", run.stdout);
+    assert_eq!(world.run(&format!("{args} --json")).await.json()["uri"], json!(link));
+    assert_eq!(world.run("account invite --app work").await.code, 2, "the mailbox is mandatory");
+}
+
+#[tokio::test]
+async fn a_consent_is_finished_with_a_code_that_is_no_argument() {
+    let fake = Fake::default();
+    fake.on("finish_consent", |ask: &FinishConsentRequest| {
+        assert_eq!(
+            (ask.name.as_str(), ask.code.as_str()),
+            ("projects/default/consents/k1", "c0de")
+        );
+        Ok(Consent {
+            state: ConsentState::Finished.into(),
+            result: Some(ann()),
+            ..Default::default()
+        })
+    });
+    let world = fake.start().await;
+    let run = world.run_with("consent finish k1 --code-file - --json", "c0de\n").await;
+    assert_eq!(run.json()["result"]["id"], json!("ann"));
+    assert_eq!(world.run("consent finish k1").await.code, 2);
+}
+
+#[tokio::test]
+async fn status_and_audit_read_for_scripts_and_people() {
+    let fake = Fake::default();
+    fake.on("get_system_status", |_: &GetSystemStatusRequest| {
+        let accounts = vec![StateCount { state: "active".into(), count: 3 }];
+        Ok(GetSystemStatusResponse {
+            version: "9.9".into(),
+            store_engine: "sqlite".into(),
+            accounts,
+            ..Default::default()
+        })
+    });
+    fake.on("list_audit_records", |ask: &ListAuditRecordsRequest| {
+        assert_eq!((ask.account.as_str(), ask.page_size), ("ann@example.com", 50));
+        let record = AuditRecord {
+            sequence: 7,
+            event: "token.granted".into(),
+            granted: true,
+            hash: vec![0xab, 1],
+            ..Default::default()
+        };
+        Ok(ListAuditRecordsResponse { records: vec![record], ..Default::default() })
+    });
+    let world = fake.start().await;
+    assert_eq!(world.run("status --json").await.json()["accounts"], json!({"active": 3}));
+    assert!(world.run("status").await.stdout.contains("3 active"));
+    let records = world.run("audit list --account ann@example.com --json").await.json();
+    assert_eq!(
+        (&records["records"][0]["sequence"], &records["records"][0]["hash"]),
+        (&json!(7), &json!("ab01"))
+    );
+    assert!(
+        world.run("audit list --account ann@example.com").await.stdout.contains("token.granted")
+    );
+}
+
 /// A consent whose loopback address the test learns.
 fn consenting(fake: &Fake) -> Arc<Mutex<String>> {
     let uri = Arc::new(Mutex::new(String::new()));

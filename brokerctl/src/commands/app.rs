@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use prost_types::{FieldMask, Timestamp};
+use prost_types::Timestamp;
 use token_broker_client::v1;
 
-use super::app_fields::{AppFields, Clearable, ClientAuth};
+use super::app_fields::{AppFields, ClientAuth};
+use super::app_update::Update;
 use crate::failure::Failure;
 use crate::secrets;
 use crate::session::{Session, all_pages};
@@ -16,15 +17,15 @@ use crate::when;
 
 const SECRET_ENV: &str = "TOKEN_BROKER_CLIENT_SECRET";
 const SECRET_HELP: &str = "\
-The client secret is never an argument: --client-secret-file FILE, `-` for stdin, the environment variable
-TOKEN_BROKER_CLIENT_SECRET, or the prompt.";
+The client secret is never an argument: --client-secret-file FILE, `-` for stdin, the
+environment variable TOKEN_BROKER_CLIENT_SECRET, or the prompt.";
 
 /// `brokerctl app ..`
 #[derive(Debug, Subcommand)]
 pub(crate) enum App {
     /// Registers an app
     #[command(after_help = CREATE_HELP)]
-    Create(Create),
+    Create(Box<Create>),
     /// Lists apps
     List,
     /// Shows one app
@@ -32,8 +33,8 @@ pub(crate) enum App {
     /// Asks the provider whether it knows the app and its secret; exit code 1 if not
     Verify(Which),
     /// Changes what the flags name
-    #[command(after_help = UPDATE_HELP)]
-    Update(Update),
+    #[command(after_help = super::app_update::UPDATE_HELP)]
+    Update(Box<Update>),
     /// Adds a client secret and puts it in use
     #[command(after_help = SECRET_HELP)]
     AddSecret(AddSecret),
@@ -53,14 +54,9 @@ Examples:
   brokerctl app create office --preset microsoft --authority organizations --client-id ID
   brokerctl app create idp --preset generic-oidc --authority https://idp.example.com --client-id ID
 
-The client secret is never an argument: --client-secret-file FILE, `-` for stdin, the environment variable
-TOKEN_BROKER_CLIENT_SECRET, or the prompt. Register the redirect URI that is shown at the provider.";
-const UPDATE_HELP: &str = "\
-Examples:
-  brokerctl app update work --display-name 'Work mail' --extra-scope openid
-  brokerctl app update work --clear extra-scopes
-  brokerctl app update work --disable";
-
+The client secret is never an argument: --client-secret-file FILE, `-` for stdin, the
+environment variable TOKEN_BROKER_CLIENT_SECRET, or the prompt.
+Register the redirect URI that is shown at the provider.";
 /// One app.
 #[derive(Args, Debug)]
 pub(crate) struct Which {
@@ -100,30 +96,6 @@ pub(crate) struct Create {
     /// A UUID: the same request twice makes one app
     #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
     request_id: String,
-    #[command(flatten)]
-    fields: AppFields,
-}
-
-/// `app update`
-#[derive(Args, Debug)]
-pub(crate) struct Update {
-    /// Its id
-    app: String,
-    /// The client id the provider gave
-    #[arg(long, value_name = "ID")]
-    client_id: Option<String>,
-    /// Starts consents and refreshes tokens again
-    #[arg(long)]
-    enable: bool,
-    /// Starts no consent and refreshes no token
-    #[arg(long, conflicts_with = "enable")]
-    disable: bool,
-    /// Empties a field; repeat for more
-    #[arg(long, value_enum, value_name = "FIELD")]
-    clear: Vec<Clearable>,
-    /// Only if it is still this version, as `app show --json` says
-    #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
-    etag: String,
     #[command(flatten)]
     fields: AppFields,
 }
@@ -222,41 +194,6 @@ impl Create {
              brokerctl account connect --app {id}"
         ));
         Ok(())
-    }
-}
-
-impl Update {
-    async fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut app =
-            v1::App { name: session.app(&self.app), etag: self.etag, ..Default::default() };
-        let mut paths = self.fields.fill(&mut app);
-        if let Some(client_id) = self.client_id {
-            app.client_id = client_id;
-            paths.push("client_id");
-        }
-        if self.enable || self.disable {
-            app.disabled = self.disable;
-            paths.push("disabled");
-        }
-        for field in self.clear {
-            if paths.contains(&field.path()) {
-                return Err(Failure::usage(
-                    format!("{} is both set and cleared", field.path()),
-                    "say one of the two",
-                ));
-            }
-            paths.push(field.path());
-        }
-        if paths.is_empty() {
-            return Err(Failure::usage(
-                "nothing to change was named",
-                "brokerctl app update --help lists what can be changed",
-            ));
-        }
-        let mask = FieldMask { paths: paths.into_iter().map(Into::into).collect() };
-        let ask = v1::UpdateAppRequest { app: Some(app), update_mask: Some(mask) };
-        let app = session.admin.ask(session.admin.apps().update_app(ask)).await?;
-        session.out.show(&AppView::from(app))
     }
 }
 

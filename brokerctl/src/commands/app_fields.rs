@@ -25,7 +25,8 @@ pub(crate) struct AppFields {
     /// A scope of the preset to leave out; repeat for more
     #[arg(long = "skip-scope", value_name = "SCOPE")]
     skip_scopes: Vec<String>,
-    /// A mail server instead of the preset's, such as imaps://HOST:993 (TLS) or smtp://HOST:587 (STARTTLS); repeat for more
+    /// A mail server instead of the preset's, such as imaps://HOST:993 (TLS) or smtp://HOST:587 (STARTTLS); repeat
+    /// for more
     #[arg(long = "mail-host", value_name = "URL", value_parser = mail_host)]
     mail_hosts: Vec<MailHost>,
     /// Where browsers may be sent after a consent an application started, exactly; repeat for more

@@ -44,8 +44,8 @@ Examples:
   brokerctl caller create imap-1 --role adapter --protocol imap --output-secret imap-1.key
   brokerctl caller create ann --role operator --key-ttl 30d
 
-A service gets tokens only of the accounts that all its selectors match: --all-accounts, --account, --domain,
---account-label. Default is deny.";
+A service gets tokens only of the accounts that all its selectors match: --all-accounts,
+--account, --domain, --account-label. Default is deny.";
 
 /// One caller.
 #[derive(Args, Debug)]

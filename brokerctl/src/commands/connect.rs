@@ -1,8 +1,8 @@
 //! `brokerctl account connect` and `invite`: how a mailbox comes in.
 //!
-//! Never sees a token: the broker makes the link, the browser brings back a code, the broker exchanges it. Invariant: a
-//! callback counts only if its `state` is the one the broker named; whatever ends the wait, the consent is ended too.
-//! Next: `loopback` listens.
+//! Never sees a token: the broker makes the link, the browser brings back a code, the broker exchanges it. Invariant:
+//! a callback counts only if its `state` is the one the broker named; whatever ends the wait, the consent is ended
+//! too. Next: `loopback` listens.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,19 +20,23 @@ use crate::views::account::AccountView;
 use crate::views::consent::ConsentView;
 use crate::{names, when};
 
+/// The broker exchanges the code at the provider and may try one real mail login.
+const EXCHANGE_DEADLINE: Duration = Duration::from_secs(60);
+
 pub(crate) const CONNECT_HELP: &str = "\
 Examples:
   brokerctl account connect --app work
   brokerctl account connect --app work --mailbox ann@example.com --no-browser
 
-The provider's page opens in your browser and comes back to this machine. Over SSH, open the link that is printed on your
-own machine with the port forwarded: ssh -L PORT:localhost:PORT HOST.
-With --json the account is printed on stdout at the end; the link is a line `Open this link: URL` on stderr.";
+The provider's page opens in your browser and comes back to this machine. Over SSH, forward the
+port (ssh -L PORT:localhost:PORT HOST) and open the printed link on your own machine.
+With --json the account is printed on stdout at the end; the link is a line on stderr,
+`Open this link: URL`.";
 pub(crate) const INVITE_HELP: &str = "\
 Example:
   brokerctl account invite --app work --mailbox ann@example.com --requester 'IT, Ms Miller' --ttl 3d
 
-Send the link to the owner of exactly that mailbox. Whoever opens it, only that mailbox is taken.";
+Send the link to the owner of that mailbox. Whoever opens it, only that mailbox is taken.";
 
 /// `account connect`
 #[derive(Args, Debug)]
@@ -194,7 +198,8 @@ async fn exchange(
         error: callback.error.clone(),
     };
     let denied = !callback.error.is_empty();
-    let answer = session.admin.ask(session.admin.consents().exchange_consent(ask)).await;
+    let patient = session.admin.within(EXCHANGE_DEADLINE);
+    let answer = patient.ask(patient.consents().exchange_consent(ask)).await;
     let outcome = verdict(answer, denied);
     callback.answer(match &outcome {
         Ok(account) => Page::connected(&account.mailbox),

@@ -27,8 +27,9 @@ pub(crate) enum Consent {
 }
 
 const FINISH_HELP: &str = "\
-The code is never an argument: --code-file FILE, `-` for stdin, the environment variable TOKEN_BROKER_CONSENT_CODE, or the
-prompt. Finishing says: the one who is logged in at the application is the one who consented.";
+The code is never an argument: --code-file FILE, `-` for stdin, the environment variable
+TOKEN_BROKER_CONSENT_CODE, or the prompt.
+Finishing says: the one who is logged in at the application is the one who consented.";
 
 /// One consent.
 #[derive(Args, Debug)]

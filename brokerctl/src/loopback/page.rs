@@ -30,7 +30,7 @@ impl Page {
     pub(crate) fn denied() -> Self {
         Self {
             title: "Not connected",
-            text: "The request was refused, and nothing was kept. If that was a mistake, run the command in the terminal again.".into(),
+            text: "The request was refused, and nothing was kept. If that was a mistake, run the command again.".into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reads one HTTP request of a browser; pure.
 //!
-//! Never trusts it. Invariant: a callback is a GET of `/` on our own name and port with one `state`, the right one, and
-//! either one `code` or one `error`. Next: `page`.
+//! Never trusts it. Invariant: a callback is a GET of `/` on our own name and port with one `state`, the right one,
+//! and either one `code` or one `error`. Next: `page`.
 
 use token_broker_client::Secret;
 use url::form_urlencoded;
@@ -63,7 +63,8 @@ pub(super) fn read(head: &str, port: u16, expected: &str) -> Heard {
     }
 }
 
-/// Whether a header line names this listener; a page that reached us under another name (DNS rebinding) is a stranger's.
+/// Whether a header line names this listener; a page that reached us under another name (DNS rebinding) is a
+/// stranger's.
 fn is_our_name(line: &str, port: u16) -> bool {
     let Some((name, value)) = line.split_once(':') else { return false };
     let hosts = ["localhost", "127.0.0.1", "[::1]"];

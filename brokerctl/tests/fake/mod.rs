@@ -114,8 +114,8 @@ pub(crate) struct Run {
 impl Run {
     /// stdout as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {} / {}", self.stdout, self.stderr))
+        let read = serde_json::from_str(&self.stdout);
+        read.map_err(|error| format!("{error}: {} / {}", self.stdout, self.stderr)).unwrap()
     }
 
     /// stderr's error as JSON.
