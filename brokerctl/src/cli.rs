@@ -29,7 +29,7 @@ Exit codes:
   1  the broker, the provider or the owner refused
   2  wrong usage or set-up
   3  no such thing, no right to it, or a key that is not valid
-  4  the mailbox owner has to consent
+  4  the mailbox owner has to consent, or did not in time
   5  temporarily not possible; try again
   6  the broker cannot be reached";
 

@@ -25,7 +25,10 @@ use crate::cli::Cli;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     let json = cli.global.json;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -35,6 +38,19 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// What clap has to say: help, the version, or what was typed wrong.
+fn misused(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if !(json && error.use_stderr()) {
+        error.exit()
+    }
+    let text = error.to_string();
+    let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let failure = Failure::usage(what, "add --help to the command for what it takes");
+    failure.print(true);
+    ExitCode::from(failure.exit_code())
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

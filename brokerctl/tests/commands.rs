@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says so by panicking")]
 
-#[path = "fake/mod.rs"]
+#[path = "fake/broker.rs"]
 mod fake;
 
 use std::collections::HashMap;
@@ -146,6 +146,8 @@ async fn a_broker_that_is_not_there_a_wrong_key_and_wrong_words_are_told_apart()
     ] {
         assert_eq!(world.run(args).await.code, 2, "{args}");
     }
+    let run = world.run("account shwo --json").await;
+    assert_eq!((run.code, run.error()["kind"].as_str()), (2, Some("usage")));
 }
 
 #[cfg(unix)]
