@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Time;
-use crate::domain::guarded::{Columns, Rights};
+use crate::domain::guarded::{Canonical, Rights};
 use crate::domain::ids::{AccountId, AppId, Mailbox, ProjectId, ResourceId};
 
 /// A mail account.
@@ -115,17 +115,21 @@ impl Rights for Account {
         self.id.bytes()
     }
 
-    fn columns(&self, into: &mut Columns) {
-        into.text(self.project.as_str())
-            .text(self.name.as_str())
-            .text(self.mailbox.as_str())
-            .text(&self.sasl_user)
-            .bytes(&self.app.bytes())
-            .list(self.labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]))
-            .text(&self.subject)
-            .text(&self.authority)
-            .number(i64::from(self.disabled))
-            .text(self.standing.as_str())
-            .number(self.version);
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn columns(&self, row: Canonical) -> Canonical {
+        let labels = self.labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+        row.text("project", self.project.as_str())
+            .text("name", self.name.as_str())
+            .text("mailbox", self.mailbox.as_str())
+            .text("sasl_user", self.sasl_user.as_str())
+            .bytes("app", &self.app.bytes()[..])
+            .list("labels", labels)
+            .text("subject", self.subject.as_str())
+            .text("authority", self.authority.as_str())
+            .number("disabled", i64::from(self.disabled))
+            .text("standing", self.standing.as_str())
     }
 }

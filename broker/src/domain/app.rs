@@ -3,8 +3,10 @@
 //! Never holds a client secret in plain (it is a [`Sealed`] column). Invariant: what decides where tokens and mails go
 //! (endpoints, hosts, preset) is covered by the row's keyed hash. Next: `providers` resolves it against its preset.
 
+use serde::Deserialize;
+
 use crate::clock::Time;
-use crate::domain::guarded::{Columns, Rights};
+use crate::domain::guarded::{Canonical, Rights};
 use crate::domain::ids::{AppId, AppSecretId, ProjectId, ResourceId};
 use crate::domain::mail::MailHost;
 use crate::domain::secret::Sealed;
@@ -55,18 +57,22 @@ pub struct App {
 }
 
 /// How a client authenticates at the token endpoint (RFC 6749 section 2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ClientAuthMethod {
     /// HTTP Basic.
+    #[serde(rename = "client_secret_basic")]
     Basic,
     /// In the form.
+    #[serde(rename = "client_secret_post")]
     Post,
     /// Not at all: a public client.
     None,
 }
 
 /// Where a provider listens. Empty means not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Endpoints {
     /// The issuer as its ID tokens say it.
     pub issuer: String,
@@ -80,10 +86,13 @@ pub struct Endpoints {
     pub userinfo: String,
     /// The key set of the ID tokens.
     pub jwks: String,
+    /// Whether the metadata promise the `iss` parameter (RFC 9207).
+    pub iss_advertised: bool,
 }
 
 /// What a refresh does to the refresh token it used (design section 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rotation {
     /// No new one comes.
     None,
@@ -170,30 +179,33 @@ impl Rights for App {
         self.id.bytes()
     }
 
-    fn columns(&self, into: &mut Columns) {
-        let Endpoints { issuer, authorization, token, revocation, userinfo, jwks } =
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn columns(&self, row: Canonical) -> Canonical {
+        let Endpoints { issuer, authorization, token, revocation, userinfo, jwks, iss_advertised } =
             &self.endpoints;
-        into.text(self.project.as_str())
-            .text(self.name.as_str())
-            .text(&self.preset)
-            .text(&self.authority)
-            .text(&self.client_id)
-            .text(self.client_auth.map_or("", ClientAuthMethod::as_str))
-            .list([issuer, authorization, token, revocation, userinfo, jwks].map(String::as_str))
-            .list(self.base_scopes.iter().map(String::as_str))
-            .list(self.extra_scopes.iter().map(String::as_str))
-            .list(self.skip_scopes.iter().map(String::as_str))
-            .list(
-                self.mail_hosts
-                    .iter()
-                    .map(MailHost::to_string)
-                    .collect::<Vec<_>>()
-                    .iter()
-                    .map(String::as_str),
-            )
-            .list(self.return_uris.iter().map(String::as_str))
-            .text(self.rotation.map_or("", Rotation::as_str))
-            .number(i64::from(self.disabled))
-            .number(self.version);
+        let hosts: Vec<String> = self.mail_hosts.iter().map(MailHost::to_string).collect();
+        row.text("project", self.project.as_str())
+            .text("name", self.name.as_str())
+            .text("preset", self.preset.as_str())
+            .text("authority", self.authority.as_str())
+            .text("client_id", self.client_id.as_str())
+            .text("client_auth", self.client_auth.map(ClientAuthMethod::as_str))
+            .text("issuer", issuer.as_str())
+            .text("authorization", authorization.as_str())
+            .text("token", token.as_str())
+            .text("revocation", revocation.as_str())
+            .text("userinfo", userinfo.as_str())
+            .text("jwks", jwks.as_str())
+            .number("iss_advertised", i64::from(*iss_advertised))
+            .list("base_scopes", self.base_scopes.iter().map(String::as_str))
+            .list("extra_scopes", self.extra_scopes.iter().map(String::as_str))
+            .list("skip_scopes", self.skip_scopes.iter().map(String::as_str))
+            .list("mail_hosts", hosts.iter().map(String::as_str))
+            .list("return_uris", self.return_uris.iter().map(String::as_str))
+            .text("rotation", self.rotation.map(Rotation::as_str))
+            .number("disabled", i64::from(self.disabled))
     }
 }

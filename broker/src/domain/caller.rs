@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::clock::Time;
 use crate::domain::account::Account;
 use crate::domain::credential::within;
-use crate::domain::guarded::{Columns, Rights};
+use crate::domain::guarded::{Canonical, Rights};
 use crate::domain::ids::{AccountId, CallerId, CallerKeyId, ProjectId, ResourceId};
 use crate::domain::mail::MailProtocol;
 
@@ -313,23 +313,30 @@ impl Rights for Caller {
         self.id.bytes()
     }
 
-    fn columns(&self, into: &mut Columns) {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn columns(&self, row: Canonical) -> Canonical {
         let ranges: Vec<String> = self.ip_ranges.iter().map(IpNet::to_string).collect();
-        into.text(self.project.as_str())
-            .text(self.name.as_str())
-            .text(self.role.as_str())
-            .list(self.protocols.iter().map(|protocol| protocol.as_str()))
-            .list(ranges.iter().map(String::as_str))
-            .maybe(self.revoked_at.map(Time::millis))
-            .number(self.version);
-        for Right { accounts, audiences } in &self.rights {
-            let Selector { all, accounts, domains, labels } = accounts;
-            into.number(i64::from(*all))
-                .list(accounts.iter().map(String::as_str))
-                .list(domains.iter().map(String::as_str))
-                .list(labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]))
-                .list(audiences.iter().map(String::as_str));
-        }
+        let row = row
+            .text("project", self.project.as_str())
+            .text("name", self.name.as_str())
+            .text("role", self.role.as_str())
+            .list("protocols", self.protocols.iter().map(|protocol| protocol.as_str()))
+            .list("ip_ranges", ranges.iter().map(String::as_str))
+            .number("revoked_at", self.revoked_at.map(Time::millis));
+        self.rights.iter().fold(row, |row, right| {
+            let Selector { all, accounts, domains, labels } = &right.accounts;
+            row.number("all", i64::from(*all))
+                .list("accounts", accounts.iter().map(String::as_str))
+                .list("domains", domains.iter().map(String::as_str))
+                .list(
+                    "labels",
+                    labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]),
+                )
+                .list("audiences", right.audiences.iter().map(String::as_str))
+        })
     }
 }
 
@@ -340,11 +347,15 @@ impl Rights for CallerKey {
         self.id.bytes()
     }
 
-    fn columns(&self, into: &mut Columns) {
-        into.text(&self.key)
-            .bytes(&self.caller.bytes())
-            .bytes(&self.secret_hash)
-            .maybe(self.expires_at.map(Time::millis))
-            .maybe(self.revoked_at.map(Time::millis));
+    fn version(&self) -> i64 {
+        0
+    }
+
+    fn columns(&self, row: Canonical) -> Canonical {
+        row.text("key_id", self.key.as_str())
+            .bytes("caller", &self.caller.bytes()[..])
+            .bytes("secret_hash", self.secret_hash.as_slice())
+            .number("expires_at", self.expires_at.map(Time::millis))
+            .number("revoked_at", self.revoked_at.map(Time::millis))
     }
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::clock::Time;
-use crate::domain::guarded::{Columns, Rights};
+use crate::domain::guarded::{Canonical, Rights};
 use crate::domain::ids::{AccountId, CredentialId};
 use crate::domain::mail::MailProtocol;
 
@@ -121,16 +121,19 @@ impl Rights for Credential {
         self.id.bytes()
     }
 
-    fn columns(&self, into: &mut Columns) {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn columns(&self, row: Canonical) -> Canonical {
         let ranges: Vec<String> = self.ip_ranges.iter().map(IpNet::to_string).collect();
-        into.text(&self.key)
-            .bytes(&self.account.bytes())
-            .list(self.protocols.iter().map(|protocol| protocol.as_str()))
-            .list(ranges.iter().map(String::as_str))
-            .maybe(self.expires_at.map(Time::millis))
-            .maybe(self.revoked_at.map(Time::millis))
-            .bytes(&self.secret_hash)
-            .text(&self.successor)
-            .number(self.version);
+        row.text("key_id", self.key.as_str())
+            .bytes("account", &self.account.bytes()[..])
+            .list("protocols", self.protocols.iter().map(|protocol| protocol.as_str()))
+            .list("ip_ranges", ranges.iter().map(String::as_str))
+            .number("expires_at", self.expires_at.map(Time::millis))
+            .number("revoked_at", self.revoked_at.map(Time::millis))
+            .bytes("secret_hash", self.secret_hash.as_slice())
+            .text("successor", self.successor.as_str())
     }
 }

@@ -4,6 +4,10 @@
 //! columns that matter, and what the store reads is a [`Guarded`] value that only `seal` turns into the value itself.
 //! Invariant: nothing decides by a [`Guarded`] row that was not checked. Next: `seal/rights.rs` makes and checks the hash.
 
+use std::fmt;
+
+use super::parts::Parts;
+
 /// A row together with the keyed hash it was stored with.
 #[derive(Clone, Debug)]
 pub struct Guarded<T> {
@@ -33,62 +37,83 @@ impl<T> Guarded<T> {
     }
 }
 
-/// A row that grants rights: says which of its columns the hash covers.
+/// A row that grants rights: says which of its columns the MAC covers.
 pub trait Rights {
     /// The table it is stored in.
     const TABLE: &'static str;
     /// The row's id.
     fn row(&self) -> [u8; 16];
-    /// Writes every column that grants, widens or withdraws a right, in a fixed order.
-    fn columns(&self, into: &mut Columns);
+    /// The row's version, raised by each change; 0 where there is none.
+    fn version(&self) -> i64;
+    /// Adds every column that grants, widens or withdraws a right, always all and in the same order.
+    fn columns(&self, row: Canonical) -> Canonical;
 }
 
-/// Columns in a form in which no two different rows look the same: each is preceded by its kind and length.
-#[derive(Debug, Default)]
-pub struct Columns(Vec<u8>);
+const FORMAT: &str = "token-broker/rights/1";
 
-impl Columns {
-    /// A text.
-    pub fn text(&mut self, text: &str) -> &mut Self {
-        self.piece(b't', text.as_bytes())
+const ABSENT: &[u8] = b"-";
+const TEXT: &[u8] = b"t";
+const BYTES: &[u8] = b"b";
+const NUMBER: &[u8] = b"n";
+const LIST: &[u8] = b"l";
+
+/// The canonical form of a row's rights columns, built column by column.
+///
+/// Each column goes in with its name and type, so that null, the empty text and the empty list differ.
+#[derive(Clone)]
+pub struct Canonical(Parts);
+
+impl Canonical {
+    /// The canonical form of `row`.
+    pub fn of<T: Rights>(row: &T) -> Self {
+        let version = row.version().unsigned_abs();
+        row.columns(Self::new(T::TABLE, row.row(), version))
     }
 
-    /// Bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.piece(b'b', bytes)
+    /// Begins the row `row` of `table` in its `version`, which must be raised with each change of the rights.
+    pub fn new(table: &'static str, row: [u8; 16], version: u64) -> Self {
+        Self(Parts::new(FORMAT).with(table.as_bytes()).with(&row).with(&version.to_be_bytes()))
     }
 
-    /// A number.
-    pub fn number(&mut self, number: i64) -> &mut Self {
-        self.piece(b'n', &number.to_be_bytes())
+    /// A text column, or `None` for null.
+    pub fn text<'a>(self, column: &'static str, value: impl Into<Option<&'a str>>) -> Self {
+        self.column(column, TEXT, value.into().map(str::as_bytes))
     }
 
-    /// A number that may be absent.
-    pub fn maybe(&mut self, number: Option<i64>) -> &mut Self {
-        match number {
-            Some(number) => self.number(number),
-            None => self.piece(b'0', &[]),
-        }
+    /// A column of bytes, or `None` for null.
+    pub fn bytes<'a>(self, column: &'static str, value: impl Into<Option<&'a [u8]>>) -> Self {
+        self.column(column, BYTES, value.into())
     }
 
-    /// A list of texts, in its order.
-    pub fn list<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> &mut Self {
-        let mut inner = Columns::default();
-        for text in texts {
-            inner.text(text);
-        }
-        self.piece(b'l', &inner.0)
+    /// A number (also a time in milliseconds, or a truth value as 0 and 1), or `None` for null.
+    pub fn number(self, column: &'static str, value: impl Into<Option<i64>>) -> Self {
+        let value = value.into().map(i64::to_be_bytes);
+        self.column(column, NUMBER, value.as_ref().map(<[u8; 8]>::as_slice))
     }
 
-    /// The bytes to hash.
+    /// A list of texts, in the order in which it is stored.
+    pub fn list<'a>(self, column: &'static str, items: impl IntoIterator<Item = &'a str>) -> Self {
+        let items =
+            items.into_iter().fold(Parts::new(column), |all, item| all.with(item.as_bytes()));
+        self.column(column, LIST, Some(items.as_bytes()))
+    }
+
+    /// The bytes a MAC is made over.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 
-    fn piece(&mut self, kind: u8, bytes: &[u8]) -> &mut Self {
-        self.0.push(kind);
-        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
-        self.0.extend_from_slice(bytes);
-        self
+    fn column(self, name: &'static str, kind: &[u8], value: Option<&[u8]>) -> Self {
+        let parts = self.0.with(name.as_bytes());
+        Self(match value {
+            Some(value) => parts.with(kind).with(value),
+            None => parts.with(ABSENT),
+        })
+    }
+}
+
+impl fmt::Debug for Canonical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[canonical, {} bytes]", self.0.as_bytes().len())
     }
 }

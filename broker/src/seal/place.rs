@@ -3,7 +3,7 @@
 //! Never stored beside the value: whoever opens it says where it was found. Invariant: two different places, instances
 //! or terms never give the same associated data. Next: `envelope`.
 
-use super::parts::Parts;
+use crate::domain::parts::Parts;
 
 /// Names the format, its version and the algorithm, so a later format cannot be taken for this one.
 const FORMAT: &str = "token-broker/sealed/1/xaes-256-gcm";

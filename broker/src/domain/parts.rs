@@ -5,23 +5,23 @@
 
 /// Bytes made of length-prefixed parts.
 #[derive(Clone)]
-pub(super) struct Parts(Vec<u8>);
+pub(crate) struct Parts(Vec<u8>);
 
 impl Parts {
     /// Begins with the name of the format, so that no two uses can be taken for each other.
-    pub(super) fn new(format: &str) -> Self {
+    pub(crate) fn new(format: &str) -> Self {
         Self(Vec::with_capacity(128)).with(format.as_bytes())
     }
 
     /// Adds one part: its length in bytes as 8 bytes, big-endian, then the bytes.
-    pub(super) fn with(mut self, part: &[u8]) -> Self {
+    pub(crate) fn with(mut self, part: &[u8]) -> Self {
         self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
         self.0.extend_from_slice(part);
         self
     }
 
     /// The bytes so far.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -1,0 +1,124 @@
+//! The back stage over HTTP, under `/_sim/`: the same levers as the Rust interface, for tests in other languages.
+//!
+//! No authentication: it listens on loopback and holds nothing of worth. Calls here are neither counted nor hit by
+//! faults. Next: [`super::Provider`], the Rust interface.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::faults::Rule;
+use super::record::{Snapshot, Stats};
+use super::settings::ProviderSettings;
+use super::sim::Sim;
+
+/// A refusal: status and reason.
+type Refused = (StatusCode, Json<Value>);
+
+/// `GET /_sim/truth`.
+pub async fn truth(State(sim): State<Sim>) -> Json<Snapshot> {
+    Json(sim.snapshot())
+}
+
+/// `GET /_sim/stats`.
+pub async fn stats(State(sim): State<Sim>) -> Json<Stats> {
+    Json(sim.stats())
+}
+
+/// `GET /_sim/faults`: the rules still in force.
+pub async fn faults(State(sim): State<Sim>) -> Json<Vec<Rule>> {
+    Json(sim.state().faults.rules().to_vec())
+}
+
+/// `POST /_sim/faults`: adds a rule.
+pub async fn add_fault(State(sim): State<Sim>, Json(rule): Json<Rule>) -> StatusCode {
+    sim.state().faults.add(rule);
+    StatusCode::NO_CONTENT
+}
+
+/// `DELETE /_sim/faults`: forgets all rules.
+pub async fn clear_faults(State(sim): State<Sim>) -> StatusCode {
+    sim.state().faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+/// `GET /_sim/settings`.
+pub async fn settings(State(sim): State<Sim>) -> Json<ProviderSettings> {
+    Json(sim.state().settings.clone())
+}
+
+/// `PATCH /_sim/settings`: members given replace those in force, whole.
+///
+/// # Errors
+/// 422 with the reason, and nothing changes.
+pub async fn change_settings(
+    State(sim): State<Sim>,
+    Json(patch): Json<serde_json::Map<String, Value>>,
+) -> Result<Json<ProviderSettings>, Refused> {
+    let mut state = sim.state();
+    let mut merged = serde_json::to_value(&state.settings).map_err(unprocessable)?;
+    for (name, value) in patch {
+        merged[name] = value;
+    }
+    state.settings = serde_json::from_value(merged).map_err(unprocessable)?;
+    Ok(Json(state.settings.clone()))
+}
+
+/// What to revoke: one of the members.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Target {
+    /// Everything of a mailbox.
+    User(String),
+    /// Everything of an app.
+    Client(String),
+    /// Everything that descends from one consent.
+    Family(usize),
+    /// One token alone.
+    Token(String),
+}
+
+/// `POST /_sim/revoke`: kills tokens behind the client's back and says how many.
+pub async fn revoke(State(sim): State<Sim>, Json(target): Json<Target>) -> Json<Value> {
+    let now = sim.clock.now_ms();
+    let revoked = sim.state().ledger.revoke_where(now, |record| match &target {
+        Target::User(user) => record.user.eq_ignore_ascii_case(user),
+        Target::Client(client) => record.client == *client,
+        Target::Family(family) => record.family == *family,
+        Target::Token(token) => record.token == *token,
+    });
+    Json(json!({ "revoked": revoked }))
+}
+
+/// How to move the clock: one of the members.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Move {
+    /// Forward by so many milliseconds.
+    AdvanceMs(u64),
+    /// Stands at this time.
+    FreezeMs(i64),
+    /// Runs with the system's clock again.
+    Run {},
+}
+
+/// `POST /_sim/clock`: moves the clock and tells the time.
+pub async fn move_clock(State(sim): State<Sim>, Json(movement): Json<Move>) -> Json<Value> {
+    match movement {
+        Move::AdvanceMs(ms) => sim.clock.advance(std::time::Duration::from_millis(ms)),
+        Move::FreezeMs(at) => sim.clock.freeze(at),
+        Move::Run {} => sim.clock.run(),
+    }
+    clock(State(sim)).await
+}
+
+/// `GET /_sim/clock`: tells the time.
+pub async fn clock(State(sim): State<Sim>) -> Json<Value> {
+    Json(json!({ "now_ms": sim.clock.now_ms() }))
+}
+
+fn unprocessable(error: serde_json::Error) -> Refused {
+    (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": error.to_string() })))
+}

@@ -1,0 +1,8 @@
+//! The fake provider keeps its word: what it issues, rotates, refuses and breaks on demand.
+//!
+//! Judges the judge, so that a red test elsewhere is the product's fault. Loopback only.
+
+mod consent;
+mod faults;
+mod rotation;
+mod walk;
