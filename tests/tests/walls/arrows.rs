@@ -13,9 +13,9 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("entropy", &[]),
     ("clock", &[]),
     ("tasks", &[]),
-    ("telemetry", &["clock"]),
     ("domain", &["clock", "entropy"]),
     ("config", &["domain"]),
+    ("telemetry", &["clock", "config"]),
     ("seal", &["domain", "clock", "entropy"]),
     ("store", &["domain", "clock", "tasks", "telemetry"]),
     ("providers", &["domain", "clock", "entropy", "telemetry"]),
@@ -23,16 +23,31 @@ const ROOMS: [(&str, &[&str]); 17] = [
         "service",
         &["store", "providers", "seal", "domain", "clock", "entropy", "tasks", "telemetry"],
     ),
-    ("callers", &["service", "store", "seal", "domain", "clock", "telemetry"]),
+    ("callers", &["service", "store", "seal", "domain", "clock", "tasks", "telemetry"]),
     ("scheduler", &["service", "domain", "clock", "tasks", "telemetry"]),
     ("grpc", &["service", "callers", "domain", "config", "clock", "tasks", "telemetry"]),
     ("http", &["service", "callers", "domain", "config", "clock", "tasks", "telemetry"]),
-    ("init", &["config", "store", "seal", "service", "callers", "domain", "clock", "entropy", "tasks"]),
+    (
+        "init",
+        &["config", "store", "seal", "service", "callers", "domain", "clock", "entropy", "tasks"],
+    ),
     (
         "assemble",
         &[
-            "config", "store", "providers", "seal", "service", "callers", "scheduler", "grpc", "http",
-            "domain", "clock", "entropy", "tasks", "telemetry",
+            "config",
+            "store",
+            "providers",
+            "seal",
+            "service",
+            "callers",
+            "scheduler",
+            "grpc",
+            "http",
+            "domain",
+            "clock",
+            "entropy",
+            "tasks",
+            "telemetry",
         ],
     ),
     ("main", &["assemble", "config", "init", "telemetry"]),
@@ -49,32 +64,50 @@ const WORDS: [(&[&str], &[&str], &str); 8] = [
     (
         &["tokenbroker_proto"],
         &[
-            "broker/src/grpc", "broker/src/service/error.rs", "client-sdk/rust/", "adapter-core/",
-            "brokerctl/", "tests/", "proto/",
+            "broker/src/grpc",
+            "broker/src/service/error.rs",
+            "client-sdk/rust/",
+            "adapter-core/",
+            "brokerctl/",
+            "tests/",
+            "proto/",
         ],
         "the contract's words stay at the gRPC door",
     ),
     (
         &["tonic", "tonic_types", "tonic_health", "tonic_reflection", "tonic_prost"],
-        &[
-            "broker/src/grpc", "client-sdk/rust/", "adapter-core/", "brokerctl/", "tests/", "proto/",
-        ],
+        &["broker/src/grpc", "client-sdk/rust/", "adapter-core/", "brokerctl/", "tests/", "proto/"],
         "gRPC stays at the gRPC door; rooms below return their own errors",
     ),
     (
         &["axum", "hyper", "hyper_util"],
         &[
-            "broker/src/http", "broker/src/grpc", "broker/src/providers", "client-sdk/rust/",
-            "adapter-core/src/ops", "tests/",
+            "broker/src/http",
+            "broker/src/grpc",
+            "broker/src/providers",
+            "client-sdk/rust/",
+            "adapter-core/src/ops",
+            "tests/",
         ],
         "HTTP stays at the doors",
     ),
-    (&["aes_gcm", "aes", "hkdf"], &["broker/src/seal", "tests/"], "only seal does cryptography at rest"),
+    (
+        &["aes_gcm", "aes", "hkdf"],
+        &["broker/src/seal", "tests/"],
+        "only seal does cryptography at rest",
+    ),
     (
         &["std::env::var", "std::env::var_os", "std::env::vars"],
         &[
-            "broker/src/main.rs", "broker/src/config", "broker/src/assemble", "broker/src/init",
-            "brokerctl/", "client-sdk/rust/", "adapter-core/src/settings", "tests/", "broker/src/seal/source",
+            "broker/src/main.rs",
+            "broker/src/config",
+            "broker/src/assemble",
+            "broker/src/init",
+            "brokerctl/",
+            "client-sdk/rust/",
+            "adapter-core/src/settings",
+            "tests/",
+            "broker/src/seal/source",
         ],
         "the environment is read by the configuration alone",
     ),
@@ -85,16 +118,36 @@ const WORDS: [(&[&str], &[&str], &str); 8] = [
 const PURE: [(&str, &[&str], &str); 3] = [
     (
         "broker/src/domain",
-        &["tokio", "tokio_util", "sqlx", "tonic", "axum", "reqwest", "tracing", "std::fs", "std::net::TcpStream"],
+        &[
+            "tokio",
+            "tokio_util",
+            "sqlx",
+            "tonic",
+            "axum",
+            "reqwest",
+            "tracing",
+            "std::fs",
+            "std::net::TcpStream",
+        ],
         "the domain is pure: no async, no clock, no SQL, no network. Take the value as an argument",
     ),
     ("imap-adapter/src", SOCKETS, PROTOCOL_ONLY),
     ("smtp-adapter/src", SOCKETS, PROTOCOL_ONLY),
 ];
 const SOCKETS: &[&str] = &[
-    "tokio", "tokio_rustls", "rustls", "tonic", "tokenbroker_proto", "token_broker_client", "std::fs",
-    "std::net::TcpStream", "std::net::TcpListener", "std::net::UdpSocket", "std::net::ToSocketAddrs",
-    "std::os::unix::net", "std::thread",
+    "tokio",
+    "tokio_rustls",
+    "rustls",
+    "tonic",
+    "tokenbroker_proto",
+    "token_broker_client",
+    "std::fs",
+    "std::net::TcpStream",
+    "std::net::TcpListener",
+    "std::net::UdpSocket",
+    "std::net::ToSocketAddrs",
+    "std::os::unix::net",
+    "std::thread",
 ];
 const PROTOCOL_ONLY: &str =
     "a protocol's crate holds its words and no sockets. adapter-core drives it (Dialogue::advance)";
@@ -169,7 +222,8 @@ fn words(path: &str, names: &[Named]) -> Vec<Finding> {
         let said = name.path.join("::");
         for (words, places, why) in WORDS {
             if says(&said, words) && !places.iter().any(|place| path.starts_with(place)) {
-                let told = format!("{said} may not be named here: {why}. It belongs in {}", places[0]);
+                let told =
+                    format!("{said} may not be named here: {why}. It belongs in {}", places[0]);
                 findings.push(Finding::new(path, name.line, told));
             }
         }
@@ -185,7 +239,9 @@ fn words(path: &str, names: &[Named]) -> Vec<Finding> {
 
 /// Whether a path is one of `words` or something in it.
 fn says(said: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| said.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+    words.iter().any(|word| {
+        said.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    })
 }
 
 fn within(path: &str, place: &str) -> bool {

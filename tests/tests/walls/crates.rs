@@ -21,8 +21,13 @@ const CRATES: [(&str, &str, &[&str]); 9] = [
         "tests",
         "e2e",
         &[
-            "tokenbroker-proto", "token-broker-client", "adapter-core", "imap-adapter", "smtp-adapter",
-            "brokerctl", "token-broker",
+            "tokenbroker-proto",
+            "token-broker-client",
+            "adapter-core",
+            "imap-adapter",
+            "smtp-adapter",
+            "brokerctl",
+            "token-broker",
         ],
     ),
 ];
@@ -45,7 +50,11 @@ pub(crate) fn check(path: &str, text: &str) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
     if lints != Some(&toml::Value::Boolean(true)) {
-        findings.push(Finding::new(path, 1, "says no [lints] workspace = true. Add it: the lints hold for all"));
+        findings.push(Finding::new(
+            path,
+            1,
+            "says no [lints] workspace = true. Add it: the lints hold for all",
+        ));
     }
     for name in dependencies(&manifest, &["dependencies", "build-dependencies"]) {
         let ours = CRATES.iter().any(|(_, package, _)| *package == name);
@@ -57,7 +66,9 @@ pub(crate) fn check(path: &str, text: &str) -> Result<Vec<Finding>> {
             findings.push(Finding::new(path, line_of(text, &name), told));
         }
         if PURE.contains(&folder) && SOCKETS.contains(&name.as_str()) {
-            let told = format!("{folder} may not depend on {name}: it holds words, adapter-core holds the sockets");
+            let told = format!(
+                "{folder} may not depend on {name}: it holds words, adapter-core holds the sockets"
+            );
             findings.push(Finding::new(path, line_of(text, &name), told));
         }
     }
@@ -76,7 +87,10 @@ pub(crate) fn circle() -> Option<String> {
     })
 }
 
-fn dependencies<'a>(manifest: &'a toml::Table, kinds: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+fn dependencies<'a>(
+    manifest: &'a toml::Table,
+    kinds: &'a [&str],
+) -> impl Iterator<Item = String> + 'a {
     let tables = kinds.iter().filter_map(|kind| manifest.get(*kind)?.as_table());
     tables.flat_map(|table| table.keys().cloned())
 }

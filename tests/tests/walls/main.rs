@@ -48,7 +48,11 @@ fn a_forbidden_name_is_found_wherever_it_stands() -> Result<()> {
         ("broker/src/seal.rs", "use super::service::Error;", "seal may not name service"),
         ("broker/src/providers/x.rs", "fn f() { crate::service::go(); }", "may not name service"),
         ("broker/src/providers/x.rs", "type T = Vec<crate::http::Page>;", "may not name http"),
-        ("broker/src/store/x.rs", "fn f() { tokio::select! { x = crate::seal::a() => x } }", "seal"),
+        (
+            "broker/src/store/x.rs",
+            "fn f() { tokio::select! { x = crate::seal::a() => x } }",
+            "seal",
+        ),
         ("broker/src/domain/x.rs", "/// See [`crate::service::Error`].\nfn f() {}", "service"),
         ("broker/src/service/x.rs", "fn f() { sqlx::query(\"select 1\"); }", "sqlx"),
         ("broker/src/service/x.rs", "use tonic::Status;", "tonic"),
@@ -73,7 +77,10 @@ fn a_forbidden_name_is_found_wherever_it_stands() -> Result<()> {
 #[test]
 fn what_is_allowed_is_not_found() -> Result<()> {
     let cases = [
-        ("broker/src/store/x.rs", "use crate::domain::ids::AppId; use sqlx::Row; use super::Store;"),
+        (
+            "broker/src/store/x.rs",
+            "use crate::domain::ids::AppId; use sqlx::Row; use super::Store;",
+        ),
         ("broker/src/service/x.rs", "use crate::{clock::Time, store::Store}; use super::Error;"),
         ("broker/src/service/error.rs", "use tokenbroker_proto::v1::ErrorReason;"),
         ("broker/src/domain/x.rs", "#[cfg(test)] mod tests { use crate::store::Store; }"),
@@ -110,7 +117,8 @@ fn what_is_too_long_or_too_deep_is_found() -> Result<()> {
         (deep, "deep"),
         ("fn f() {}\n", "//!"),
     ] {
-        let said: Vec<_> = shape::check("broker/src/x.rs", text)?.iter().map(Finding::to_string).collect();
+        let said: Vec<_> =
+            shape::check("broker/src/x.rs", text)?.iter().map(Finding::to_string).collect();
         assert!(said.len() == 1 && said[0].contains(told), "{said:?}");
     }
     for fine in [chain, GOOD, tests.as_str()] {
@@ -134,13 +142,15 @@ fn words_that_no_file_may_hold_are_found() {
         let said: Vec<_> = text::check(path, &text).iter().map(Finding::to_string).collect();
         assert!(said.iter().any(|said| said.contains(told)), "{path}: {text}: {said:?}");
     }
-    let innocent = "//! D.\n// It is not unsafe to allow(this) in a comment.\nconst A: &str = \"unsafe\";\n";
+    let innocent =
+        "//! D.\n// It is not unsafe to allow(this) in a comment.\nconst A: &str = \"unsafe\";\n";
     assert!(text::check("a.rs", innocent).is_empty());
 }
 
 #[test]
 fn a_crate_that_names_the_wrong_crate_is_found() -> Result<()> {
-    let manifest = |tail: &str| format!("[package]\nname = \"x\"\n[lints]\nworkspace = true\n{tail}");
+    let manifest =
+        |tail: &str| format!("[package]\nname = \"x\"\n[lints]\nworkspace = true\n{tail}");
     let cases = [
         ("broker/Cargo.toml", "[dependencies]\nadapter-core.workspace = true\n", "adapter-core"),
         ("brokerctl/Cargo.toml", "[dev-dependencies]\ne2e = { path = \"../tests\" }\n", "tests"),
@@ -148,7 +158,8 @@ fn a_crate_that_names_the_wrong_crate_is_found() -> Result<()> {
         ("attic/Cargo.toml", "", "not in the table"),
     ];
     for (path, tail, told) in cases {
-        let said: Vec<_> = crates::check(path, &manifest(tail))?.iter().map(Finding::to_string).collect();
+        let said: Vec<_> =
+            crates::check(path, &manifest(tail))?.iter().map(Finding::to_string).collect();
         assert!(said.iter().any(|said| said.contains(told)), "{path}: {said:?}");
     }
     let no_lints = crates::check("brokerctl/Cargo.toml", "[package]\nname = \"brokerctl\"\n")?;
@@ -169,9 +180,11 @@ fn a_copy_that_was_spoiled_is_found_out() -> Result<()> {
         Ok(Repository::at(copy.path())?.findings().iter().map(Finding::to_string).collect())
     };
     write("broker/src/domain.rs", GOOD)?;
-    write("broker/src/store.rs", "//! D.\n#[cfg(test)]\nmod tests;\n")?;
     write("broker/src/store/tests.rs", "//! D.\nuse crate::service::Error;\nmod more;\n")?;
     write("broker/src/store/tests/more.rs", "//! D.\nuse crate::grpc::status;\n")?;
+    write("broker/src/store.rs", "//! D.\n#[cfg(test)]\nmod tests;\n#[cfg(test)]\nmod rogue;\n")?;
+    write("broker/src/store/rogue.rs", "//! D.\n#[path = \"beside.rs\"]\nmod beside;\n")?;
+    write("broker/src/store/beside.rs", "//! D.\nuse crate::service::Error;\n")?;
     write("migrations/sqlite/0001_a.sql", "")?;
     write("migrations/postgres/0001_a.sql", "")?;
     assert_eq!(said()?, Vec::<String>::new());

@@ -56,10 +56,19 @@ impl Repository {
         findings
     }
 
-    /// Files and folders (ending in `/`) of modules that are declared `#[cfg(test)]`.
+    /// Files and folders (ending in `/`) of modules that are declared `#[cfg(test)]`, and of what those declare.
     fn test_files(&self) -> BTreeSet<String> {
-        let rust = self.files.iter().filter(|(path, _)| path.ends_with(".rs"));
-        rust.flat_map(|(path, text)| rust::test_modules(path, text)).collect()
+        let mut known = BTreeSet::new();
+        loop {
+            let rust = self.files.iter().filter(|(path, _)| path.ends_with(".rs"));
+            let modules =
+                rust.flat_map(|(path, text)| rust::test_modules(path, text, is_test(path, &known)));
+            let found: BTreeSet<String> = modules.collect();
+            if found.is_subset(&known) {
+                return known;
+            }
+            known.extend(found);
+        }
     }
 
     fn missing_twins(&self) -> Vec<Finding> {

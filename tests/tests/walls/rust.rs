@@ -30,8 +30,9 @@ pub(crate) fn only_in_tests(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
-/// Where the modules are that `path` declares with `#[cfg(test)] mod x;`: files, and folders ending in `/`.
-pub(crate) fn test_modules(path: &str, text: &str) -> Vec<String> {
+/// Where the modules are that `path` declares with `#[cfg(test)] mod x;`, or with `mod x;` if it is itself a test: files, and
+/// folders ending in `/`.
+pub(crate) fn test_modules(path: &str, text: &str, test: bool) -> Vec<String> {
     let Ok(file) = syn::parse_file(text) else { return Vec::new() };
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let stem = name.trim_end_matches(".rs");
@@ -42,7 +43,7 @@ pub(crate) fn test_modules(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for item in file.items {
         let syn::Item::Mod(module) = item else { continue };
-        if module.content.is_none() && only_in_tests(&module.attrs) {
+        if module.content.is_none() && (test || only_in_tests(&module.attrs)) {
             let written = module.attrs.iter().find_map(path_attribute);
             let base = match written {
                 Some(written) => format!("{folder}/{}", written.trim_end_matches(".rs")),
@@ -127,7 +128,8 @@ impl Names {
     /// `crate::room` in a doc comment is a link, and a link is a name.
     fn doc(&mut self, text: &str, line: usize) {
         for rest in text.split("crate::").skip(1) {
-            let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let word: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             self.add(vec!["crate".to_owned(), word], line);
         }
     }

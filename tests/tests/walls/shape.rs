@@ -64,7 +64,8 @@ impl Functions<'_> {
         let (from, to) = (block.brace_token.span.open(), block.brace_token.span.close());
         let lines = to.end().line - from.start().line + 1;
         if lines > FUNCTION_LINES {
-            let told = format!("{name}() has {lines} lines, at most {FUNCTION_LINES}. Name its steps");
+            let told =
+                format!("{name}() has {lines} lines, at most {FUNCTION_LINES}. Name its steps");
             self.findings.push(Finding::new(self.path, name.span().start().line, told));
         }
         let around = (std::mem::replace(&mut self.name, name.to_string()), self.depth);
@@ -76,8 +77,10 @@ impl Functions<'_> {
     fn deeper(&mut self, line: usize, visit: impl FnOnce(&mut Self)) {
         self.depth += 1;
         if self.depth == DEPTH + 1 {
-            let told =
-                format!("{}() is more than {DEPTH} deep. Return early, or name the inner part", self.name);
+            let told = format!(
+                "{}() is more than {DEPTH} deep. Return early, or name the inner part",
+                self.name
+            );
             self.findings.push(Finding::new(self.path, line, told));
         }
         visit(self);

@@ -9,8 +9,8 @@ use crate::finding::Finding;
 
 /// Kinds of text whose words are read. Others (locks, keys, pictures) have no words of ours.
 const READ: [&str; 14] = [
-    ".rs", ".toml", ".md", ".sh", ".py", ".mjs", ".json", ".proto", ".sql", ".yaml", ".yml", ".html", ".service",
-    "Makefile",
+    ".rs", ".toml", ".md", ".sh", ".py", ".mjs", ".json", ".proto", ".sql", ".yaml", ".yml",
+    ".html", ".service", "Makefile",
 ];
 
 /// Pieces of a word, put together when looked for; and what to say.
@@ -37,7 +37,8 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<Finding> {
             }
         }
         if path.ends_with("package-lock.json") && line.contains(&["\"reso", "lved\""].concat()) {
-            let told = "names a registry host. Strip it: scripts/strip-lock.sh (the integrity hash stays)";
+            let told =
+                "names a registry host. Strip it: scripts/strip-lock.sh (the integrity hash stays)";
             findings.push(Finding::new(path, at + 1, told));
         }
     }
