@@ -21,8 +21,8 @@ const FACT: &str = include_str!("pages/fact.html");
 const MESSAGE: &str = include_str!("pages/message.html");
 const STYLE: &str = include_str!("pages/style.css");
 
-/// Where the form of a page may lead. Chromium applies it to every redirect that follows, and a provider may send the
-/// browser on to the sign-in of the owner's organisation, so it cannot be narrowed to one host.
+/// Where the form of a page may lead. Chromium applies it to every redirect that follows, not to the first alone, and a
+/// provider may send the browser on to the sign-in of the owner's organisation, so it cannot be narrowed to one host.
 const FORM_LEADS_TO: &str = "'self' https:";
 /// The same where the broker itself is reached by `http`, which is only possible on this machine.
 const FORM_LEADS_TO_HERE: &str = "'self' https: http://localhost:* http://127.0.0.1:*";
@@ -53,7 +53,7 @@ pub(super) fn invitation(
 ) -> Page {
     let (heading, opening) = match occasion {
         Occasion::Consent => {
-            ("Connect a mailbox", "You are asked for lasting access to a mailbox.")
+            ("Connect a mailbox", "Somebody asks you for lasting access to a mailbox.")
         }
         Occasion::Renewal => {
             ("Reconnect your mailbox", "Access to this mailbox has to be allowed again.")
