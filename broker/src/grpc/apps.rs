@@ -26,7 +26,7 @@ impl AppService for Door {
         &self,
         request: Request<CreateAppRequest>,
     ) -> Result<Response<v1::App>, Status> {
-        let owner = named(project("parent", &request.get_ref().parent))?;
+        let owner = status::or(project("parent", &request.get_ref().parent))?;
         let permit = self.manager(&request, &owner).await?;
         let request = request.into_inner();
         let created = async {
@@ -38,11 +38,11 @@ impl AppService for Door {
             let draft = app_draft(&request.app_id, request.app.unwrap_or_default())?;
             self.service.create_app(&permit, draft, secret).await
         };
-        created.await.map(|view| Response::new(pack(view))).map_err(|error| status::of(&error))
+        answer(created.await)
     }
 
     async fn get_app(&self, request: Request<GetAppRequest>) -> Result<Response<v1::App>, Status> {
-        let name = named(resource("name", "apps", &request.get_ref().name))?;
+        let name = status::or(resource("name", "apps", &request.get_ref().name))?;
         let permit = self.manager(&request, &name.project).await?;
         answer(self.service.app_view(&permit, &name.id).await)
     }
@@ -51,11 +51,11 @@ impl AppService for Door {
         &self,
         request: Request<ListAppsRequest>,
     ) -> Result<Response<ListAppsResponse>, Status> {
-        let owner = named(project("parent", &request.get_ref().parent))?;
+        let owner = status::or(project("parent", &request.get_ref().parent))?;
         let permit = self.manager(&request, &owner).await?;
         let ListAppsRequest { page_size, page_token, .. } = request.into_inner();
-        let wanted = named(page(page_size, &page_token))?;
-        let found = named(self.service.apps(&permit, wanted).await)?;
+        let wanted = status::or(page(page_size, &page_token))?;
+        let found = status::or(self.service.apps(&permit, wanted).await)?;
         Ok(Response::new(ListAppsResponse {
             apps: found.items.into_iter().map(pack).collect(),
             next_page_token: found.next_page_token,
@@ -67,7 +67,7 @@ impl AppService for Door {
         request: Request<UpdateAppRequest>,
     ) -> Result<Response<v1::App>, Status> {
         let given = request.get_ref().app.as_ref().map(|app| app.name.clone()).unwrap_or_default();
-        let name = named(resource("app.name", "apps", &given))?;
+        let name = status::or(resource("app.name", "apps", &given))?;
         let permit = self.manager(&request, &name.project).await?;
         let request = request.into_inner();
         let updated = async {
@@ -81,10 +81,10 @@ impl AppService for Door {
     }
 
     async fn delete_app(&self, request: Request<DeleteAppRequest>) -> Result<Response<()>, Status> {
-        let name = named(resource("name", "apps", &request.get_ref().name))?;
+        let name = status::or(resource("name", "apps", &request.get_ref().name))?;
         let permit = self.manager(&request, &name.project).await?;
-        let seen = named(version("etag", &request.get_ref().etag))?;
-        named(self.service.delete_app(&permit, &name.id, seen).await)?;
+        let seen = status::or(version("etag", &request.get_ref().etag))?;
+        status::or(self.service.delete_app(&permit, &name.id, seen).await)?;
         Ok(Response::new(()))
     }
 
@@ -92,12 +92,12 @@ impl AppService for Door {
         &self,
         request: Request<AddAppSecretRequest>,
     ) -> Result<Response<v1::App>, Status> {
-        let name = named(resource("name", "apps", &request.get_ref().name))?;
+        let name = status::or(resource("name", "apps", &request.get_ref().name))?;
         let permit = self.manager(&request, &name.project).await?;
         let request = request.into_inner();
         let expires_at = request.expire_time.as_ref().map(|at| time("expire_time", at));
         let new = NewAppSecret {
-            expires_at: named(expires_at.transpose())?,
+            expires_at: status::or(expires_at.transpose())?,
             secret: Secret::new(request.client_secret),
             active: !request.inactive,
         };
@@ -108,9 +108,9 @@ impl AppService for Door {
         &self,
         request: Request<ActivateAppSecretRequest>,
     ) -> Result<Response<v1::App>, Status> {
-        let name = named(resource("name", "apps", &request.get_ref().name))?;
+        let name = status::or(resource("name", "apps", &request.get_ref().name))?;
         let permit = self.manager(&request, &name.project).await?;
-        let secret = named(secret_id(&request.get_ref().secret_id))?;
+        let secret = status::or(secret_id(&request.get_ref().secret_id))?;
         answer(self.service.activate_app_secret(&permit, &name.id, secret).await)
     }
 
@@ -118,9 +118,9 @@ impl AppService for Door {
         &self,
         request: Request<RemoveAppSecretRequest>,
     ) -> Result<Response<v1::App>, Status> {
-        let name = named(resource("name", "apps", &request.get_ref().name))?;
+        let name = status::or(resource("name", "apps", &request.get_ref().name))?;
         let permit = self.manager(&request, &name.project).await?;
-        let secret = named(secret_id(&request.get_ref().secret_id))?;
+        let secret = status::or(secret_id(&request.get_ref().secret_id))?;
         answer(self.service.remove_app_secret(&permit, &name.id, secret).await)
     }
 
@@ -128,9 +128,9 @@ impl AppService for Door {
         &self,
         request: Request<VerifyAppRequest>,
     ) -> Result<Response<VerifyAppResponse>, Status> {
-        let Name { project, id } = named(resource("name", "apps", &request.get_ref().name))?;
+        let Name { project, id } = status::or(resource("name", "apps", &request.get_ref().name))?;
         let permit = self.manager(&request, &project).await?;
-        let verified = named(self.service.verify_app(&permit, &id).await)?;
+        let verified = status::or(self.service.verify_app(&permit, &id).await)?;
         let (accepted, findings) = (verified.accepted, verified.findings);
         Ok(Response::new(VerifyAppResponse { accepted, findings }))
     }
@@ -140,18 +140,15 @@ impl AppService for Door {
         request: Request<ListPresetsRequest>,
     ) -> Result<Response<ListPresetsResponse>, Status> {
         self.manager(&request, &ProjectId::default_project()).await?;
-        let pack = |(preset, display_name, audiences)| v1::Preset { preset, display_name, audiences };
+        let pack =
+            |(preset, display_name, audiences)| v1::Preset { preset, display_name, audiences };
         let presets = self.service.presets().into_iter().map(pack).collect();
         Ok(Response::new(ListPresetsResponse { presets }))
     }
 }
 
-fn named<T>(outcome: Result<T, Error>) -> Result<T, Status> {
-    outcome.map_err(|error| status::of(&error))
-}
-
 fn answer(outcome: Result<AppView, Error>) -> Result<Response<v1::App>, Status> {
-    named(outcome).map(|view| Response::new(pack(view)))
+    status::or(outcome).map(|view| Response::new(pack(view)))
 }
 
 fn secret_id(text: &str) -> Result<AppSecretId, Error> {

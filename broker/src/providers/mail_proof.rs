@@ -22,21 +22,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism, TlsMode};
+use crate::domain::provider::MailServer;
 use crate::domain::secret::Secret;
 use lines::Lines;
-
-/// A provider's mail server, and how it wants to be logged in to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailServer {
-    /// Where it is and what it speaks.
-    pub host: MailHost,
-    /// Mechanisms, best first; the first that the server offers is used.
-    pub mechanisms: Vec<SaslMechanism>,
-    /// Whether a token may come with the command where the server offers `SASL-IR`. SMTP always takes two steps.
-    pub initial_response: bool,
-    /// Whether this server says `OK` to a login that opens nothing, so that one more command has to be asked.
-    pub probe_after_login: bool,
-}
 
 /// What a login proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +138,7 @@ impl Login<'_> {
     /// The first of the server's mechanisms that carries a token and that it `offers` today.
     fn mechanism(&self, offers: impl Fn(&str) -> bool) -> Result<SaslMechanism, Failed> {
         let carries_token = |it: &SaslMechanism| *it != SaslMechanism::Plain;
-        let mut wanted = self.server.mechanisms.iter().copied().filter(carries_token);
+        let mut wanted = self.server.sasl.iter().copied().filter(carries_token);
         let found = wanted.find(|mechanism| offers(mechanism.as_str()));
         found.ok_or(Failed::Unreachable("the server offers no mechanism for tokens"))
     }

@@ -3,6 +3,7 @@
 //! Never selects a mailbox. Invariant: `AUTHENTICATE` ends with the server's tagged answer, so a failure challenge is
 //! answered before the no that follows it is read.
 
+use crate::domain::provider::InitialResponse;
 use zeroize::Zeroizing;
 
 use super::lines::Lines;
@@ -34,7 +35,8 @@ pub(super) async fn log_in(lines: &mut Lines, login: &Login<'_>) -> Result<(), F
     let offered = capabilities(lines).await?;
     let offers = |wanted: &str| offered.iter().any(|word| word.eq_ignore_ascii_case(wanted));
     let mechanism = login.mechanism(|name| offers(&format!("AUTH={name}")))?;
-    let inline = login.server.initial_response && offers("SASL-IR");
+    let inline =
+        login.server.initial_response == InitialResponse::IfAdvertised && offers("SASL-IR");
     match authenticate(lines, login, mechanism, inline).await? {
         Ended::Ok => {}
         Ended::No(code) if is_refusal(&code) => return Err(Failed::Refused),

@@ -117,8 +117,8 @@ async fn proven_within(
     let (port, played) = server(script.to_vec(), tls.acceptor).await;
     let mut server = MailServer {
         host: MailHost::parse(&format!("{place}://localhost:{port}")).unwrap(),
-        mechanisms: vec![SaslMechanism::OAuthBearer, SaslMechanism::XOauth2],
-        initial_response: false,
+        sasl: vec![SaslMechanism::OAuthBearer, SaslMechanism::XOauth2],
+        initial_response: InitialResponse::Never,
         probe_after_login: false,
     };
     shape(&mut server);
@@ -150,7 +150,10 @@ async fn imap_opens_in_one_step_where_server_and_settings_allow() {
     let command: &str = Box::leak(format!("a1 AUTHENTICATE XOAUTH2 {XOAUTH2}").into_boxed_str());
     let ends = [Hear(command), Say("a1 OK in"), Hear("l1 LOGOUT")];
     let script = [&[Say("* OK ready")][..], &CAPABILITIES, &ends].concat();
-    let proof = proven("imap+plain", &script, |server| server.initial_response = true).await;
+    let proof = proven("imap+plain", &script, |server| {
+        server.initial_response = InitialResponse::IfAdvertised
+    })
+    .await;
     assert_eq!(proof, Proof::Opened);
 }
 
@@ -278,8 +281,8 @@ async fn a_certificate_of_another_name_or_authority_gets_no_token() {
 async fn what_cannot_be_said_safely_is_not_said() {
     let server = MailServer {
         host: MailHost::parse("imap+plain://mail.example.test:143").unwrap(),
-        mechanisms: vec![SaslMechanism::XOauth2],
-        initial_response: false,
+        sasl: vec![SaslMechanism::XOauth2],
+        initial_response: InitialResponse::Never,
         probe_after_login: false,
     };
     let proof = MailProof::new(tls().client, Duration::from_secs(20));
