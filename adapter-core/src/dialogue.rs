@@ -123,7 +123,7 @@ pub struct Ready {
     /// IMAP: the capability list after login, without the word CAPABILITY; empty if the server would not say.
     /// SMTP: the EHLO keyword lines of the server, joined by newlines.
     pub capabilities: String,
-    /// Bytes the server sent behind its last answer; they are for the client, after the login's answer.
+    /// Bytes the server sent behind its last answer; the client's dialogue puts them behind its own answer to the login.
     pub unread: Vec<u8>,
 }
 

@@ -1,0 +1,109 @@
+//! Who is let in, and how long one may stay without a login.
+
+use std::time::Duration;
+
+use adapter_core::adapter::Adapter;
+use adapter_core::settings::ListenerTls;
+use imap_adapter::Imap;
+
+use crate::server::Manners;
+use crate::world::{Client, World, eventually, listener, login, settings};
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let world = World::new(Manners::default()).await;
+    let taken = world.adapter.addresses[0];
+    let mut settings = settings(taken);
+    settings.listeners[0].address = taken;
+    let error = Adapter::start(Imap, settings).await.err().unwrap().to_string();
+    assert!(error.contains(&taken.to_string()) && error.contains("port is in use"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_log_in_is_shown_out() {
+    let world = World::with(Manners::default(), |settings| {
+        settings.limits.login = Duration::from_millis(200);
+    })
+    .await;
+    let mut client = world.client().await;
+    client.line().await;
+    assert_eq!(client.rest().await, b"* BYE Too slow to log in\r\n");
+}
+
+#[tokio::test]
+async fn one_address_cannot_hold_all_places_but_its_logged_in_clients_do_not_count() {
+    let world = World::with(Manners::default(), |settings| {
+        settings.limits.unauthenticated_per_ip = 1;
+    })
+    .await;
+    let idle = world.client().await;
+    let mut second = world.client().await;
+    let mut idle = idle;
+    // Whichever was second is hung up on.
+    let (first, other) = tokio::join!(idle.line(), second.line());
+    assert!(first.is_empty() != other.is_empty(), "{first:?} {other:?}");
+    drop((idle, second));
+    eventually_free(&world).await;
+    let _logged_in = world.logged_in().await;
+    assert!(world.client().await.line().await.starts_with("* OK "));
+}
+
+async fn eventually_free(world: &World) {
+    for _ in 0..200 {
+        if world.client().await.line().await.starts_with("* OK ") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the place was never given back");
+}
+
+#[tokio::test]
+async fn a_listed_load_balancer_tells_the_clients_address() {
+    let world = World::with(Manners::default(), |settings| {
+        settings.listeners[0].proxy_protocol = Some(vec!["127.0.0.0/8".parse().unwrap()]);
+        let mut strange = listener(ListenerTls::Plain);
+        strange.proxy_protocol = Some(vec!["10.0.0.0/8".parse().unwrap()]);
+        settings.listeners.push(strange);
+    })
+    .await;
+    let mut client = world.client().await;
+    client.say("PROXY TCP4 192.0.2.7 127.0.0.1 5000 143\r\n").await;
+    assert!(client.line().await.starts_with("* OK "));
+    client.say(&login()).await;
+    assert!(client.line().await.starts_with("a OK "));
+    assert_eq!(world.broker.memory().opened[0].client_address, "192.0.2.7");
+
+    let mut silent = world.client().await;
+    silent.say("a NOOP\r\nb NOOP\r\n").await;
+    assert!(silent.rest().await.is_empty(), "without a header nobody is greeted");
+    let mut stranger = Client::connect(world.adapter.addresses[1]).await;
+    let _ = tokio::io::AsyncWriteExt::write_all(
+        &mut stranger.0,
+        b"PROXY TCP4 192.0.2.7 127.0.0.1 5000 143\r\n",
+    )
+    .await;
+    assert!(stranger.rest().await.is_empty(), "a stranger is not believed");
+}
+
+#[tokio::test]
+async fn operators_see_health_and_counts() {
+    let world = World::with(Manners::default(), |settings| {
+        settings.ops = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    world.logged_in().await;
+    let ops = world.adapter.ops.unwrap();
+    let fetch = async |path: &str| {
+        let mut client = Client::connect(ops).await;
+        client.say(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        String::from_utf8(client.rest().await).unwrap()
+    };
+    assert!(fetch("/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(fetch("/readyz").await.ends_with("ready\n"));
+    let metrics = fetch("/metrics").await;
+    let counted = "tokenbroker_adapter_logins_total{protocol=\"imap\",result=\"accepted\"} 1";
+    assert!(metrics.contains(counted), "{metrics}");
+    eventually(|| !world.broker.memory().reports.is_empty()).await;
+}
