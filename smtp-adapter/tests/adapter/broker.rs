@@ -1,0 +1,134 @@
+//! A broker that answers as it is told and remembers what it was asked.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokenbroker_proto::v1::mail_login_service_server::{MailLoginService, MailLoginServiceServer};
+use tokenbroker_proto::v1::{
+    Denial, DenialClass, MailHost, MailProtocol, MailSession, OpenSessionRequest,
+    OpenSessionResponse, RenewSessionRequest, RenewSessionResponse, ReportSessionsRequest,
+    ReportSessionsResponse, SaslMechanism, SessionReport, TlsMode, open_session_response,
+    renew_session_response,
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+pub(crate) const KEY: &str = "tbk_test";
+pub(crate) const NAME: &str = "ann@example.com";
+pub(crate) const CREDENTIAL: &str = "tb_good";
+
+/// What it knows and what it was asked.
+pub(crate) struct Memory {
+    pub(crate) upstream: MailHost,
+    /// The tokens it gives, one after the other; the last one again and again.
+    pub(crate) tokens: Vec<&'static str>,
+    pub(crate) denial: Denial,
+    pub(crate) opened: Vec<OpenSessionRequest>,
+    pub(crate) renewed: Vec<RenewSessionRequest>,
+    pub(crate) reports: Vec<SessionReport>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Broker(Arc<Mutex<Memory>>);
+
+impl Broker {
+    pub(crate) fn new(server: SocketAddr) -> Self {
+        let upstream = MailHost {
+            protocol: MailProtocol::Smtp.into(),
+            host: "localhost".to_owned(),
+            port: server.port().into(),
+            tls: TlsMode::PlainLoopback.into(),
+        };
+        Self(Arc::new(Mutex::new(Memory {
+            upstream,
+            tokens: vec!["tok-1"],
+            denial: denial(DenialClass::BadCredential),
+            opened: vec![],
+            renewed: vec![],
+            reports: vec![],
+        })))
+    }
+
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap()
+    }
+
+    /// Answers on this socket until the runtime ends.
+    pub(crate) fn serve(&self, listener: TcpListener) {
+        let service = MailLoginServiceServer::new(self.clone());
+        let incoming = TcpListenerStream::new(listener);
+        tokio::spawn(
+            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming),
+        );
+    }
+
+    fn session(&self, token: &str) -> MailSession {
+        MailSession {
+            session: "s-1".to_owned(),
+            upstream: Some(self.memory().upstream.clone()),
+            mechanism: SaslMechanism::Unspecified.into(),
+            sasl_user: "ann@provider.example".to_owned(),
+            secret: token.to_owned(),
+            expire_time: None,
+            mechanisms: vec![SaslMechanism::Xoauth2.into(), SaslMechanism::Oauthbearer.into()],
+            initial_response: true,
+            probe_after_login: false,
+        }
+    }
+
+    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let shown = request.metadata().get("authorization").and_then(|key| key.to_str().ok());
+        match shown == Some(&format!("Bearer {KEY}")) {
+            true => Ok(()),
+            false => Err(Status::unauthenticated("no key")),
+        }
+    }
+}
+
+pub(crate) fn denial(class: DenialClass) -> Denial {
+    Denial { class: class.into(), ..Default::default() }
+}
+
+#[tonic::async_trait]
+impl MailLoginService for Broker {
+    async fn open_session(
+        &self,
+        request: Request<OpenSessionRequest>,
+    ) -> Result<Response<OpenSessionResponse>, Status> {
+        self.admit(&request)?;
+        let request = request.into_inner();
+        let known = request.login_name == NAME && request.secret == CREDENTIAL;
+        self.memory().opened.push(request);
+        let outcome = if known {
+            let token = self.memory().tokens[0];
+            open_session_response::Outcome::Session(self.session(token))
+        } else {
+            open_session_response::Outcome::Denial(self.memory().denial.clone())
+        };
+        Ok(Response::new(OpenSessionResponse { outcome: Some(outcome) }))
+    }
+
+    async fn renew_session(
+        &self,
+        request: Request<RenewSessionRequest>,
+    ) -> Result<Response<RenewSessionResponse>, Status> {
+        self.admit(&request)?;
+        self.memory().renewed.push(request.into_inner());
+        let next = self.memory().tokens.get(1).copied();
+        let outcome = match next {
+            Some(token) => renew_session_response::Outcome::Session(self.session(token)),
+            None => renew_session_response::Outcome::Denial(denial(DenialClass::NeedsConsent)),
+        };
+        Ok(Response::new(RenewSessionResponse { outcome: Some(outcome) }))
+    }
+
+    async fn report_sessions(
+        &self,
+        request: Request<ReportSessionsRequest>,
+    ) -> Result<Response<ReportSessionsResponse>, Status> {
+        self.admit(&request)?;
+        self.memory().reports.extend(request.into_inner().reports);
+        Ok(Response::new(ReportSessionsResponse {}))
+    }
+}
