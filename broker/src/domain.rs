@@ -14,6 +14,8 @@ pub mod guarded;
 pub mod ids;
 pub mod mail;
 pub mod parts;
+pub mod provider;
+pub mod refusal;
 pub mod secret;
 pub mod session;
 pub mod token;

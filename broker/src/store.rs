@@ -85,11 +85,11 @@ impl Store {
                 postgres::open(url, *max_connections).await?
             }
         };
-        let mut first = opened.writer.acquire().await?;
+        let mut first = opened.writer.acquire().await?.closing_on_drop();
         if let Some(lock) = &opened.lock {
             sqlite::quick_check(&mut first, lock).await?;
         }
-        migrations::run(&mut first).await?;
+        migrations::apply(&mut first).await?;
         drop(first);
         let lock = opened.lock.map(Arc::new);
         let writer = writer::start(opened.writer, lock.clone(), tasks);

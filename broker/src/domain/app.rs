@@ -3,6 +3,8 @@
 //! Never holds a client secret in plain (it is a [`Sealed`] column). Invariant: what decides where tokens and mails go
 //! (endpoints, hosts, preset) is covered by the row's keyed hash. Next: `providers` resolves it against its preset.
 
+use serde::Deserialize;
+
 use crate::clock::Time;
 use crate::domain::guarded::{Canonical, Rights};
 use crate::domain::ids::{AppId, AppSecretId, ProjectId, ResourceId};
@@ -55,18 +57,22 @@ pub struct App {
 }
 
 /// How a client authenticates at the token endpoint (RFC 6749 section 2.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ClientAuthMethod {
     /// HTTP Basic.
+    #[serde(rename = "client_secret_basic")]
     Basic,
     /// In the form.
+    #[serde(rename = "client_secret_post")]
     Post,
     /// Not at all: a public client.
     None,
 }
 
 /// Where a provider listens. Empty means not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Endpoints {
     /// The issuer as its ID tokens say it.
     pub issuer: String,
@@ -85,7 +91,8 @@ pub struct Endpoints {
 }
 
 /// What a refresh does to the refresh token it used (design section 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rotation {
     /// No new one comes.
     None,

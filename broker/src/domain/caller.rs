@@ -331,7 +331,10 @@ impl Rights for Caller {
             row.number("all", i64::from(*all))
                 .list("accounts", accounts.iter().map(String::as_str))
                 .list("domains", domains.iter().map(String::as_str))
-                .list("labels", labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]))
+                .list(
+                    "labels",
+                    labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]),
+                )
                 .list("audiences", right.audiences.iter().map(String::as_str))
         })
     }

@@ -23,6 +23,11 @@ macro_rules! row_ids {
                 Self(Builder::from_unix_timestamp_millis(millis, &entropy.bytes()).into_uuid())
             }
 
+            /// The id that `text` is, as its `Display` wrote it.
+            pub fn parse(text: &str) -> Option<Self> {
+                Uuid::try_parse(text).ok().map(Self)
+            }
+
             /// The id as the store keeps it.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
@@ -71,13 +76,6 @@ row_ids! {
     SessionId;
     /// The row of one attempt to refresh.
     AttemptId;
-}
-
-impl SessionId {
-    /// The session named by `text`, as its `Display` wrote it.
-    pub fn parse(text: &str) -> Option<Self> {
-        Uuid::try_parse(text).ok().map(Self)
-    }
 }
 
 /// A project's id; `default` exists from the start.

@@ -5,8 +5,11 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// A mail protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MailProtocol {
     /// RFC 3501, RFC 9051.
     Imap,
@@ -17,18 +20,22 @@ pub enum MailProtocol {
 }
 
 /// How a server is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TlsMode {
     /// TLS from the first byte.
+    #[serde(rename = "tls")]
     Implicit,
     /// STARTTLS, required.
     StartTls,
     /// No TLS, for a server on loopback only.
+    #[serde(rename = "plain")]
     PlainLoopback,
 }
 
 /// A SASL mechanism towards a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum SaslMechanism {
     /// Google's and Microsoft's.
     XOauth2,

@@ -13,6 +13,7 @@ use tokenbroker_proto::v1;
 use crate::clock::Time;
 use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism, TlsMode, valid_host};
 use crate::service::Error;
+use crate::store::PageRequest;
 
 /// A moment for the wire.
 pub(super) fn timestamp(at: Time) -> Timestamp {
@@ -161,6 +162,12 @@ pub(super) fn proto_mail_host(host: &MailHost) -> v1::MailHost {
         port: host.port.into(),
         tls: tls.into(),
     }
+}
+
+/// Which page of a list.
+pub(super) fn page(size: i32, token: &str) -> Result<PageRequest, Error> {
+    let wanted = PageRequest::new(size, token);
+    wanted.ok_or_else(|| Error::invalid("page_token", "use next_page_token of the last answer"))
 }
 
 /// The etag of a version.

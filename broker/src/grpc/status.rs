@@ -39,6 +39,11 @@ pub(super) fn of(error: &Error) -> Status {
     Status::with_error_details(code(reason), error.to_string(), details)
 }
 
+/// An outcome with its error as the caller gets it.
+pub(super) fn or<T>(outcome: Result<T, Error>) -> Result<T, Status> {
+    outcome.map_err(|error| of(&error))
+}
+
 /// The same as an entry of a batch.
 pub(super) fn refusal(error: &Error) -> v1::Refusal {
     v1::Refusal {

@@ -5,6 +5,8 @@
 
 use data_encoding::HEXLOWER;
 
+use crate::domain::guarded::Canonical;
+
 use super::credential::{self, KeyedHash, Kind};
 use super::*;
 use crate::domain::secret::{Sealed, Secret};

@@ -8,7 +8,7 @@ use super::error::{Error, Result};
 use super::page::{Page, PageRequest};
 use super::row::{Cells, json_list, json_of, millis, row, time};
 use crate::clock::Time;
-use crate::domain::app::{App, AppHealth, AppSecret, ClientAuthMethod, Endpoints, Rotation};
+use crate::domain::app::{App, AppHealth, AppSecret, ClientAuthMethod, Rotation};
 use crate::domain::guarded::Guarded;
 use crate::domain::ids::{AppId, AppSecretId, ProjectId, ResourceId};
 use crate::domain::mail::MailHost;
@@ -102,7 +102,7 @@ impl Tx {
         let (health, since, code) = health_columns(&app.health);
         run!(self, INSERT_APP; app.id.bytes().to_vec(); app.project.as_str(); app.name.as_str();
             app.display_name.as_str(); app.preset.as_str(); app.authority.as_str(); app.client_id.as_str();
-            app.client_auth.map_or("", ClientAuthMethod::as_str); endpoints_column(&app.endpoints)?;
+            app.client_auth.map_or("", ClientAuthMethod::as_str); json_of(&app.endpoints)?;
             json_list(&app.base_scopes); json_list(&app.extra_scopes); json_list(&app.skip_scopes);
             json_list(&app.mail_hosts); json_list(&app.return_uris);
             app.rotation.map_or("", Rotation::as_str); i64::from(app.disabled); health; since; code;
@@ -118,7 +118,7 @@ impl Tx {
         let (mac, app) = (app.mac(), app.unchecked());
         let changed = run!(self, UPDATE_APP; app.id.bytes().to_vec(); app.display_name.as_str();
             app.authority.as_str(); app.client_id.as_str();
-            app.client_auth.map_or("", ClientAuthMethod::as_str); endpoints_column(&app.endpoints)?;
+            app.client_auth.map_or("", ClientAuthMethod::as_str); json_of(&app.endpoints)?;
             json_list(&app.base_scopes); json_list(&app.extra_scopes); json_list(&app.skip_scopes);
             json_list(&app.mail_hosts); json_list(&app.return_uris);
             app.rotation.map_or("", Rotation::as_str); i64::from(app.disabled); app.version;
@@ -186,12 +186,6 @@ impl Tx {
     }
 }
 
-fn endpoints_column(endpoints: &Endpoints) -> Result<String> {
-    let Endpoints { issuer, authorization, token, revocation, userinfo, jwks, iss_advertised } = endpoints;
-    let iss = if *iss_advertised { "iss" } else { "" };
-    json_of(&[issuer, authorization, token, revocation, userinfo, jwks, iss])
-}
-
 fn health_columns(health: &AppHealth) -> (&'static str, i64, &str) {
     match health {
         AppHealth::Unknown => ("unknown", 0, ""),
@@ -204,8 +198,6 @@ impl AppRow {
     fn read(self) -> Result<Guarded<App>> {
         let at = Cells::of("apps", &self.id);
         let texts = |column, json: &str| at.list(column, json, |text| Some(text.to_owned()));
-        let endpoints: [String; 6] = at.json("endpoints", &self.endpoints)?;
-        let [issuer, authorization, token, revocation, userinfo, jwks] = endpoints;
         let (since, code) = (Time::from_millis(self.health_since), self.health_code);
         let app = App {
             id: at.id("id", &self.id, AppId::from_bytes)?,
@@ -216,7 +208,7 @@ impl AppRow {
             authority: self.authority,
             client_id: self.client_id,
             client_auth: at.optional("client_auth", &self.client_auth, ClientAuthMethod::parse)?,
-            endpoints: Endpoints { issuer, authorization, token, revocation, userinfo, jwks },
+            endpoints: at.json("endpoints", &self.endpoints)?,
             base_scopes: texts("base_scopes", &self.base_scopes)?,
             extra_scopes: texts("extra_scopes", &self.extra_scopes)?,
             skip_scopes: texts("skip_scopes", &self.skip_scopes)?,

@@ -7,12 +7,12 @@
 use sha2::{Digest, Sha256};
 
 use super::engine::{Conn, Tx, all, maybe, run, statements};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::page::{Page, PageRequest};
 use super::row::{Cells, row};
 use crate::clock::Time;
 use crate::domain::event::{Event, Record, What};
-use crate::domain::guarded::Columns;
+use crate::domain::guarded::Canonical;
 use crate::domain::ids::ProjectId;
 
 row!(AuditRow, audit_columns {
@@ -37,7 +37,7 @@ impl Conn {
     /// Records of a project, newest first; only those about `account` (its id for people) if one is given.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](super::Error::Corrupt) if a row cannot be understood; else as every read.
+    /// [`Error::Corrupt`] if a row cannot be understood; else as every read.
     pub async fn audit(
         &mut self,
         project: &ProjectId,
@@ -65,9 +65,9 @@ impl Conn {
     /// Number and hash of the newest record; 0 and nothing before the first.
     ///
     /// # Errors
-    /// As every read.
+    /// [`Error::Corrupt`] if it is missing; else as every read.
     pub async fn audit_head(&mut self) -> Result<(i64, Vec<u8>)> {
-        Ok(maybe!(self, HEAD => (i64, Vec<u8>))?.unwrap_or_default())
+        maybe!(self, HEAD => (i64, Vec<u8>))?.ok_or_else(headless)
     }
 }
 
@@ -75,9 +75,10 @@ impl Tx {
     /// Appends a record of `event`; the writer numbers and chains it.
     ///
     /// # Errors
-    /// As every write.
+    /// [`Error::Corrupt`] if the head of the chain is missing; else as every write.
     pub async fn append_audit(&mut self, event: Event) -> Result<Record> {
-        let (sequence, previous) = maybe!(self, NEXT => (i64, Vec<u8>))?.unwrap_or_default();
+        let next = maybe!(self, NEXT => (i64, Vec<u8>))?;
+        let (sequence, previous) = next.ok_or_else(headless)?;
         let hash = chain(&previous, sequence, &event);
         run!(self, APPEND; sequence; event.at.millis(); event.what.as_str(); event.project.as_str();
             event.actor.as_str(); event.account.as_str(); event.subject.as_str(); i64::from(event.granted);
@@ -102,14 +103,26 @@ pub fn first_break(previous: (i64, &[u8]), records: &[Record]) -> Option<i64> {
     None
 }
 
-/// SHA-256 over the previous hash and every column of the record, each with its kind and length.
+/// SHA-256 over the previous hash and every column of the record, each with its name, kind and length.
 fn chain(previous: &[u8], sequence: i64, event: &Event) -> Vec<u8> {
-    let mut columns = Columns::default();
-    columns.bytes(previous).number(sequence).number(event.at.millis()).text(event.what.as_str());
-    columns.text(&event.project).text(&event.actor).text(&event.account).text(&event.subject);
-    columns.number(i64::from(event.granted)).number(i64::from(event.reason));
-    columns.text(&event.address).text(&event.detail);
-    Sha256::digest(columns.as_bytes()).to_vec()
+    let record = Canonical::new("audit", [0; 16], sequence.unsigned_abs())
+        .bytes("previous", previous)
+        .number("at", event.at.millis())
+        .text("what", event.what.as_str())
+        .text("project", event.project.as_str())
+        .text("actor", event.actor.as_str())
+        .text("account", event.account.as_str())
+        .text("subject", event.subject.as_str())
+        .number("granted", i64::from(event.granted))
+        .number("reason", i64::from(event.reason))
+        .text("address", event.address.as_str())
+        .text("detail", event.detail.as_str());
+    Sha256::digest(record.as_bytes()).to_vec()
+}
+
+/// Without its head the chain cannot go on, and without a record nothing is handed out.
+fn headless() -> Error {
+    Error::Corrupt { table: "audit_head", column: "sequence", id: "1".into() }
 }
 
 impl AuditRow {

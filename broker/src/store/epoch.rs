@@ -5,7 +5,7 @@
 //! epoch at which their rights were read (design section 6).
 
 use super::engine::{Conn, Tx, maybe, run, statements};
-use super::error::Result;
+use super::error::{Error, Result};
 
 statements! {
     EPOCH = "select epoch from rights_epoch where one = 1";
@@ -16,15 +16,20 @@ impl Conn {
     /// The epoch now.
     ///
     /// # Errors
-    /// As every read.
+    /// [`Error::Corrupt`] if its row is missing; else as every read.
     pub async fn rights_epoch(&mut self) -> Result<i64> {
-        Ok(maybe!(self, EPOCH => (i64,))?.map_or(0, |(epoch,)| epoch))
+        maybe!(self, EPOCH => (i64,))?.map(|(epoch,)| epoch).ok_or_else(missing)
     }
 }
 
 impl Tx {
     /// Raises it; called by the verbs that change rights.
     pub(super) async fn raise_epoch(&mut self) -> Result<()> {
-        run!(self, RAISE_EPOCH).map(drop)
+        if run!(self, RAISE_EPOCH)? == 1 { Ok(()) } else { Err(missing()) }
     }
+}
+
+/// Without its row no change of rights would be noticed, so none is made.
+fn missing() -> Error {
+    Error::Corrupt { table: "rights_epoch", column: "epoch", id: "1".into() }
 }

@@ -7,7 +7,7 @@
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
-use super::engine::{Conn, Wire};
+use super::engine::{Conn, Wire, run};
 use super::error::{Error, Result};
 
 /// One migration, for both engines.
@@ -31,9 +31,17 @@ macro_rules! twin {
 
 const TWINS: &[Twin] = &[twin!(1, "first tables", "0001_first_tables.sql")];
 
-/// Applies what is missing.
-pub(super) async fn run(conn: &mut Conn) -> Result<()> {
+/// Large tables take their time, and so does a broker that migrates before us.
+const PATIENCE_POSTGRES: &str = "set statement_timeout = 0";
+const TURN_POSTGRES: &str = "set lock_timeout = 0";
+
+/// Applies what is missing. The connection waits without limits afterwards: it is not to be used again.
+pub(super) async fn apply(conn: &mut Conn) -> Result<()> {
     let migrator = migrator(&conn.0);
+    if matches!(conn.0, Wire::Postgres(_)) {
+        run!(conn, PATIENCE_POSTGRES)?;
+        run!(conn, TURN_POSTGRES)?;
+    }
     let done = match &mut conn.0 {
         Wire::Sqlite(pooled) => migrator.run_direct(None, &mut **pooled, false).await,
         Wire::Postgres(pooled) => migrator.run_direct(None, &mut **pooled, false).await,

@@ -68,8 +68,8 @@ impl Writer {
 
 /// A job whose result type the writer does not care about.
 trait Queued: Send {
-    /// Does the work. True if it is to be kept.
-    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Pin<Box<dyn Future<Output = bool> + Send + 't>>;
+    /// Does the work. An error if it is to be undone.
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Work<'t, ()>;
 
     /// The savepoint could not be kept: this is the result now.
     fn spoil(&mut self, error: Error);
@@ -89,12 +89,13 @@ where
     J: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send,
     T: Send,
 {
-    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Pin<Box<dyn Future<Output = bool> + Send + 't>> {
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Work<'t, ()> {
         Box::pin(async move {
-            if let Some(job) = self.job.take() {
-                self.result = Some(job(tx).await);
-            }
-            matches!(self.result, Some(Ok(_)))
+            let Some(job) = self.job.take() else { return Err(Error::Busy) };
+            let result = job(tx).await;
+            let end = result.as_ref().map(drop).map_err(Error::clone);
+            self.result = Some(result);
+            end
         })
     }
 
@@ -127,8 +128,8 @@ impl Desk {
         loop {
             tokio::select! {
                 biased;
-                taken = jobs.recv_many(&mut group, GROUP) => if taken == 0 { break },
                 () = &mut stopping, if !jobs.is_closed() => { jobs.close(); continue }
+                taken = jobs.recv_many(&mut group, GROUP) => if taken == 0 { break },
             }
             let end = self.commit(&mut group).await;
             for job in group.drain(..) {
@@ -181,15 +182,23 @@ async fn transact(conn: Conn, group: &mut [Box<dyn Queued>]) -> Result<Conn> {
     let mut tx = Tx::begin(conn).await?;
     for job in group {
         tx.mark().await?;
-        if !job.run(&mut tx).await {
-            tx.undo().await?;
+        if let Err(error) = job.run(&mut tx).await {
+            undo(&mut tx, error).await?;
         } else if let Err(error) = tx.keep().await {
             // The job swallowed an error that had doomed its savepoint.
-            tx.undo().await?;
+            undo(&mut tx, error.clone()).await?;
             job.spoil(error);
         }
     }
     tx.commit().await
+}
+
+/// Undoes one job. If that is impossible, a full disk or a lost connection has ended the transaction: then that is why.
+async fn undo(tx: &mut Tx, because: Error) -> Result<()> {
+    tx.undo().await.map_err(|error| match because {
+        Error::Full { .. } | Error::Unreachable { .. } => because,
+        _ => error,
+    })
 }
 
 struct Panic;

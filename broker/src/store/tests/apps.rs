@@ -97,7 +97,7 @@ each_engine! {
             let secrets = store.read().await.unwrap().app_secrets(app.id).await.unwrap();
             secrets.into_iter().filter(|secret| secret.active).collect::<Vec<_>>()
         };
-        assert_eq!(active().await, [second.clone()]);
+        assert_eq!(active().await[0], second);
         store.write(move |tx| Box::pin(async move {
             assert!(!tx.delete_app_secret(app.id, second.id).await?, "it is in use");
             tx.activate_app_secret(app.id, first.id).await

@@ -3,7 +3,7 @@
 use super::engines::each_engine;
 use super::samples::*;
 use crate::store::engine::run;
-use crate::store::{PageRequest, Store, first_break};
+use crate::store::{Error, PageRequest, Store, first_break};
 
 async fn record(store: &Store, account: &'static str) -> i64 {
     let append =
@@ -43,6 +43,19 @@ each_engine! {
         assert_eq!(first_break((0, &[]), &touched), Some(2));
     }
 
+    async fn without_its_head_or_epoch_nothing_is_handed_out(home) {
+        let store = home.open().await;
+        store.write(|tx| Box::pin(async move {
+            run!(tx, "delete from audit_head")?;
+            run!(tx, "delete from rights_epoch")
+        })).await.unwrap();
+        let unheard = store.write(|tx| Box::pin(async move { tx.append_audit(event("ann")).await })).await;
+        assert!(matches!(unheard, Err(Error::Corrupt { table: "audit_head", .. })), "{unheard:?}");
+        let app = guard(&app("shop"));
+        let unseen = store.write(move |tx| Box::pin(async move { tx.insert_app(&app).await })).await;
+        assert!(matches!(unseen, Err(Error::Corrupt { table: "rights_epoch", .. })), "{unseen:?}");
+    }
+
     async fn the_newest_records_come_first_in_pages(home) {
         let store = home.open().await;
         for account in ["ann", "bob", "ann", "bob", "ann"] {
@@ -62,4 +75,21 @@ each_engine! {
             assert_eq!(seen, expected);
         }
     }
+}
+
+#[tokio::test]
+async fn two_brokers_on_one_server_write_one_chain() {
+    let Some(home) = super::engines::Home::postgres().await else { return };
+    let (one, two) = (home.open().await, home.open().await);
+    for _ in 0..20 {
+        tokio::join!(
+            record(&one, "ann"),
+            record(&two, "bob"),
+            record(&one, "cid"),
+            record(&two, "dan")
+        );
+    }
+    let records = two.read().await.unwrap().audit_after(0).await.unwrap();
+    assert_eq!(records.len(), 80);
+    assert_eq!(first_break((0, &[]), &records), None);
 }

@@ -123,7 +123,7 @@ each_engine! {
         let attempt = attempt(&account);
         let (id, begun) = (attempt.id, attempt.clone());
         store.write(move |tx| Box::pin(async move { tx.begin_attempt(&begun).await })).await.unwrap();
-        assert_eq!(store.read().await.unwrap().open_attempts().await.unwrap(), [attempt.clone()]);
+        assert_eq!(store.read().await.unwrap().open_attempts().await.unwrap()[0], attempt);
         let forget = || store.write(|tx| Box::pin(async move { tx.forget_attempts(at(1_000)).await }));
         assert_eq!(forget().await, Ok(0), "an open attempt is never forgotten");
         for expected in [true, false] {

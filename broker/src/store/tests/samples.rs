@@ -73,6 +73,7 @@ pub(super) fn app(called: &str) -> App {
             revocation: "https://issuer.example/r".into(),
             userinfo: "https://issuer.example/u".into(),
             jwks: "https://issuer.example/j".into(),
+            iss_advertised: true,
         },
         base_scopes: texts(&["openid", "with \"quotes\""]),
         extra_scopes: texts(&["extra"]),

@@ -161,3 +161,26 @@ each_engine! {
         assert!(!is_there(&store, "broken").await);
     }
 }
+
+#[tokio::test]
+async fn a_full_disk_is_said_so() {
+    let home = super::engines::Home::sqlite();
+    let tasks = Tasks::new();
+    let store = home.open_with(&tasks).await;
+    let release = hold(&store, &tasks).await;
+    let filling = store.write(|tx| {
+        Box::pin(async move {
+            // A file that may not grow is as good as a full disk.
+            run!(tx, "pragma max_page_count = 1")?;
+            let big = "x".repeat(1 << 20);
+            run!(tx, "insert into projects (name, created_at) values ($1, 0)"; big).map(drop)
+        })
+    });
+    let (filling, beside, ()) = tokio::join!(filling, insert(&store, "beside"), async {
+        release.send(()).unwrap();
+    });
+    assert!(matches!(filling, Err(Error::Full { .. })), "{filling:?}");
+    // The engine may have ended the whole transaction; then its neighbour was told the same, and rightly.
+    assert_eq!(beside.is_ok(), is_there(&store, "beside").await, "{beside:?}");
+    assert!(matches!(beside, Ok(()) | Err(Error::Full { .. })), "{beside:?}");
+}

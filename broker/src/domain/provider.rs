@@ -1,0 +1,191 @@
+//! The words in which a provider is described and answers: what a preset says, what a token answer holds.
+//!
+//! Never holds a rule about one provider; those stand in `presets/*.toml`. Invariant: every type here is plain data, and
+//! what is secret is a [`Secret`]. Next: `providers/preset.rs` reads it from files, `service` and `store` carry it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::app::Rotation;
+use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
+use crate::domain::secret::Secret;
+
+/// The only code challenge we send (RFC 7636).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Pkce {
+    /// SHA-256 of the verifier.
+    #[default]
+    S256,
+}
+
+/// What to do about the `iss` parameter of an authorization response (RFC 9207).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IssRule {
+    /// It must be there and equal the issuer.
+    Required,
+    /// Required if the server's metadata promised it; if it comes unasked it must equal the issuer.
+    #[default]
+    IfAdvertised,
+    /// The provider sends none, or one that cannot be compared.
+    Ignore,
+}
+
+/// How refreshing goes at this provider.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRule {
+    /// Send the target's scopes with the refresh (and with the code): one token per resource.
+    pub send_scope: bool,
+    /// What becomes of the old token.
+    pub rotation: Rotation,
+    /// Seconds an old token stays valid where `rotation` is grace.
+    #[serde(default = "usual_grace")]
+    pub grace_s: u32,
+    /// Days without use after which a refresh token dies; absent = none known.
+    pub idle_days: Option<u32>,
+}
+
+/// Okta's and others' default, and the shortest one known.
+const fn usual_grace() -> u32 {
+    30
+}
+
+impl RefreshRule {
+    /// Whether a refresh whose answer was lost may be repeated with the same token, `since` its first use.
+    pub fn replay_is_safe(&self, since: Duration) -> bool {
+        match self.rotation {
+            Rotation::None | Rotation::Replace => true,
+            Rotation::Grace => since < Duration::from_secs(self.grace_s.into()),
+            Rotation::Strict => false,
+        }
+    }
+}
+
+/// Which claims name the owner of a grant for ever. Never the e-mail address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectRule {
+    /// `sub`.
+    #[default]
+    Sub,
+    /// Microsoft: `oid` within the tenant `tid`; `sub` there differs per app.
+    TidOid,
+}
+
+/// Where identity comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityRule {
+    /// The claims that make the subject.
+    pub subject: SubjectRule,
+    /// Claims that may hold the mailbox address, best first; the first that looks like an address counts.
+    pub mailbox: Vec<String>,
+    /// Ask the userinfo endpoint where the ID token has no mailbox claim.
+    pub userinfo_for_mailbox: bool,
+}
+
+/// Who a consent was given by, out of a checked ID token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The provider's stable name of the person: `sub` or Microsoft's `oid`.
+    pub subject: String,
+    /// Microsoft's `tid`; part of the identity where present.
+    pub tenant: Option<String>,
+    /// The address the provider gives, to compare with the expected one and to show. Proves nothing alone.
+    pub mailbox: Option<String>,
+    /// Whether the provider says it checked that address.
+    pub email_verified: bool,
+}
+
+impl Identity {
+    /// As an account keeps it: `sub`, or `tid.oid`.
+    pub fn account_subject(&self) -> String {
+        match &self.tenant {
+            Some(tenant) => format!("{tenant}.{}", self.subject),
+            None => self.subject.clone(),
+        }
+    }
+}
+
+/// One kind of access token: what is asked and redeemed together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Target {
+    /// Scopes, in the provider's spelling.
+    pub scopes: Vec<String>,
+    /// Mail protocols that its tokens open.
+    pub protocols: Vec<MailProtocol>,
+}
+
+/// When the first SASL message goes along with the command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InitialResponse {
+    /// Where the server says that it may (`SASL-IR`). Never in SMTP, whose lines are too short for a token.
+    #[default]
+    IfAdvertised,
+    /// Not even then.
+    Never,
+}
+
+/// One mail server of a provider, and how to log in to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailServer {
+    /// Where it is and what it speaks.
+    pub host: MailHost,
+    /// Mechanisms, best first.
+    pub sasl: Vec<SaslMechanism>,
+    /// First SASL message with the command, or after it.
+    pub initial_response: InitialResponse,
+    /// `OK` proves nothing here: ask for something before the client is told.
+    pub probe_after_login: bool,
+}
+
+/// What to expect of access tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessTokenHints {
+    /// Seconds a token is taken to live when the answer does not say.
+    pub lifetime_s: u32,
+    /// Seconds before expiry at which it counts as used up.
+    pub margin_s: u32,
+}
+
+/// What a token endpoint handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// The access token. Absent only if the answer held a refresh token and no usable access token: the refresh token
+    /// must be kept all the same.
+    pub access_token: Option<Secret>,
+    /// `Bearer` in this spelling, whatever the answer's; another type as it came.
+    pub token_type: String,
+    /// Life of the access token; absent if the answer said nothing usable. At most 366 days.
+    pub expires_in: Option<Duration>,
+    /// A new refresh token; absent = keep the old one.
+    pub refresh_token: Option<Secret>,
+    /// The scopes granted, if the answer names them.
+    pub scopes: Option<Vec<String>>,
+    /// The ID token, unchecked.
+    pub id_token: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_strict_provider_forbids_to_repeat_a_lost_refresh() {
+        let (soon, late) = (Duration::from_secs(5), Duration::from_secs(60));
+        let safe = |rotation, since| {
+            let rule = RefreshRule { send_scope: false, rotation, grace_s: 30, idle_days: None };
+            rule.replay_is_safe(since)
+        };
+        assert!(safe(Rotation::None, late));
+        assert!(safe(Rotation::Replace, late));
+        assert!(safe(Rotation::Grace, soon));
+        assert!(!safe(Rotation::Grace, late));
+        assert!(!safe(Rotation::Strict, soon));
+    }
+}

@@ -1,0 +1,242 @@
+//! What a provider's refusal means, as tables and one pure function.
+//!
+//! Never asks anyone and never reads an answer: it is told what the answer said. Invariant: nothing here can turn an
+//! outage or a broken app into the owner's problem; what no table knows is `Ambiguous`, to be confirmed before it is
+//! believed. Next: `providers/answer.rs` gathers the evidence, `service` acts on the class.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Who must do what after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalClass {
+    /// The grant is dead: its owner must consent again.
+    NeedsConsent,
+    /// The grant lives, but the provider wants its owner to do something: a second factor, a new password.
+    NeedsInteraction,
+    /// The owner's administrator forbids it; consenting again changes nothing.
+    BlockedByPolicy,
+    /// The app's secret, registration or settings are wrong: every account of the app fails alike.
+    AppBroken,
+    /// Too many requests; come back later, no earlier than told.
+    Throttled,
+    /// An outage, of the provider or on the way to it.
+    Transient,
+    /// Unclear what was meant, or whether a token was spent: confirm before believing.
+    Ambiguous,
+}
+
+impl RefusalClass {
+    /// Whether asking again later, with nothing changed by anyone, may succeed.
+    pub const fn may_pass_by_itself(self) -> bool {
+        matches!(self, Self::Throttled | Self::Transient | Self::Ambiguous)
+    }
+
+    /// Whether the class speaks about one account rather than about the app or the network.
+    pub const fn concerns_account(self) -> bool {
+        matches!(self, Self::NeedsConsent | Self::NeedsInteraction | Self::BlockedByPolicy)
+    }
+}
+
+/// How far the request got; decides whether the same token may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reached {
+    /// Surely not at the provider: nothing was sent. Sending the same token again is safe everywhere.
+    Never,
+    /// Perhaps: it was sent, or begun, and no answer came.
+    Maybe,
+    /// At the provider, which answered.
+    Answered,
+}
+
+/// A request that brought no token. Safe to print: it carries nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What it means.
+    pub class: RefusalClass,
+    /// The provider's error code in lower case, or ours where it gave none (`connect_failed`, `not_json`, ..);
+    /// at most 64 bytes of `a-z 0-9 _ . -`.
+    pub code: String,
+    /// The provider's finer code (Microsoft `suberror`, Google `error_subtype`), same form.
+    pub suberror: Option<String>,
+    /// The provider's words, or ours: printable ASCII, redacted, at most 300 bytes.
+    pub words: String,
+    /// How long the provider asked us to wait, at most one hour.
+    pub retry_after: Option<Duration>,
+    /// How far the request got.
+    pub reached: Reached,
+}
+
+impl Refused {
+    /// A refusal of our own, before or instead of an answer.
+    pub fn ours(class: RefusalClass, code: &str, words: &str, reached: Reached) -> Self {
+        let (code, words) = (code.to_owned(), words.to_owned());
+        Self { class, code, suberror: None, words, retry_after: None, reached }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.words)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What an answer said, as far as it bears on the class.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Evidence<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// `error` in lower case; empty if absent.
+    pub code: &'a str,
+    /// `suberror` or `error_subtype` in lower case; empty if absent.
+    pub suberror: &'a str,
+    /// Vendor numbers (AADSTS), the first one counts most.
+    pub numbers: &'a [u32],
+    /// The description in lower case; empty if absent.
+    pub words: &'a str,
+}
+
+/// Rows of evidence, by the class they mean. Part of every preset.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ErrorTables {
+    /// `error` values of RFC 6749 section 5.2 and their vendors' additions.
+    pub codes: BTreeMap<RefusalClass, Vec<String>>,
+    /// Microsoft's `suberror`, Google's `error_subtype`.
+    pub suberrors: BTreeMap<RefusalClass, Vec<String>>,
+    /// AADSTS numbers.
+    pub numbers: BTreeMap<RefusalClass, Vec<u32>>,
+    /// HTTP statuses of answers that say nothing else.
+    pub statuses: BTreeMap<RefusalClass, Vec<u16>>,
+    /// Fragments of descriptions, lower case, for providers that put the news there only.
+    pub phrases: BTreeMap<RefusalClass, Vec<String>>,
+}
+
+impl ErrorTables {
+    /// These rows, and below them those of `base`: a row here wins over the same row there.
+    pub fn over(&self, base: &Self) -> Self {
+        Self {
+            codes: over(&self.codes, &base.codes),
+            suberrors: over(&self.suberrors, &base.suberrors),
+            numbers: over(&self.numbers, &base.numbers),
+            statuses: over(&self.statuses, &base.statuses),
+            phrases: over(&self.phrases, &base.phrases),
+        }
+    }
+}
+
+fn over<T: Clone + PartialEq>(
+    ours: &BTreeMap<RefusalClass, Vec<T>>,
+    base: &BTreeMap<RefusalClass, Vec<T>>,
+) -> BTreeMap<RefusalClass, Vec<T>> {
+    let mut rows = ours.clone();
+    for (class, values) in base {
+        let news = values.iter().filter(|value| !ours.values().any(|row| row.contains(value)));
+        rows.entry(*class).or_default().extend(news.cloned());
+    }
+    rows
+}
+
+/// The class of a refusal: the most telling evidence that a table knows decides.
+///
+/// Order: 429, phrase, other passing statuses, number, suberror, code, status. Numbers and suberrors only refine:
+/// where the provider says that the *client* was refused, none of them may blame the account (P8).
+pub fn classify(evidence: &Evidence<'_>, tables: &ErrorTables) -> RefusalClass {
+    let by_phrase = tables
+        .phrases
+        .iter()
+        .find(|(_, rows)| rows.iter().any(|row| evidence.words.contains(row.as_str())))
+        .map(|(class, _)| *class);
+    let by_number = evidence.numbers.iter().find_map(|number| row_of(&tables.numbers, number));
+    let by_code = row_of_text(&tables.codes, evidence.code);
+    let told = by_phrase
+        .or(by_number)
+        .or_else(|| row_of_text(&tables.suberrors, evidence.suberror))
+        .or(by_code);
+    match evidence.status {
+        429 => RefusalClass::Throttled,
+        // A failing server's opinion about a grant is not believed, only its wish to be left alone.
+        408 | 500..=599 if told == Some(RefusalClass::Throttled) => RefusalClass::Throttled,
+        408 | 500..=599 => RefusalClass::Transient,
+        status => match told {
+            Some(class) if class.concerns_account() && evidence.code == "invalid_client" => {
+                RefusalClass::AppBroken
+            }
+            Some(class) => class,
+            None => row_of(&tables.statuses, &status).unwrap_or(RefusalClass::Ambiguous),
+        },
+    }
+}
+
+fn row_of<T: PartialEq>(rows: &BTreeMap<RefusalClass, Vec<T>>, value: &T) -> Option<RefusalClass> {
+    rows.iter().find(|(_, values)| values.contains(value)).map(|(class, _)| *class)
+}
+
+fn row_of_text(rows: &BTreeMap<RefusalClass, Vec<String>>, value: &str) -> Option<RefusalClass> {
+    rows.iter().find(|(_, row)| row.iter().any(|known| known == value)).map(|(class, _)| *class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables() -> ErrorTables {
+        ErrorTables {
+            codes: BTreeMap::from([
+                (RefusalClass::NeedsConsent, vec!["invalid_grant".into()]),
+                (RefusalClass::AppBroken, vec!["invalid_client".into()]),
+            ]),
+            numbers: BTreeMap::from([
+                (RefusalClass::NeedsInteraction, vec![50076]),
+                (RefusalClass::Throttled, vec![50196]),
+            ]),
+            ..ErrorTables::default()
+        }
+    }
+
+    fn class(status: u16, code: &str, numbers: &[u32]) -> RefusalClass {
+        classify(&Evidence { status, code, numbers, ..Evidence::default() }, &tables())
+    }
+
+    #[test]
+    fn a_known_number_refines_the_code() {
+        assert_eq!(class(400, "invalid_grant", &[]), RefusalClass::NeedsConsent);
+        assert_eq!(class(400, "invalid_grant", &[999_999]), RefusalClass::NeedsConsent);
+        assert_eq!(class(400, "invalid_grant", &[50076]), RefusalClass::NeedsInteraction);
+    }
+
+    #[test]
+    fn a_failing_server_never_kills_a_grant() {
+        assert_eq!(class(503, "invalid_grant", &[]), RefusalClass::Transient);
+        assert_eq!(class(503, "invalid_grant", &[50196]), RefusalClass::Throttled);
+        assert_eq!(class(429, "invalid_grant", &[]), RefusalClass::Throttled);
+    }
+
+    #[test]
+    fn a_refused_client_never_blames_the_account() {
+        assert_eq!(class(401, "invalid_client", &[50076]), RefusalClass::AppBroken);
+    }
+
+    #[test]
+    fn what_nobody_knows_is_not_believed() {
+        assert_eq!(class(400, "", &[]), RefusalClass::Ambiguous);
+        assert_eq!(class(200, "surprise", &[]), RefusalClass::Ambiguous);
+    }
+
+    #[test]
+    fn a_preset_row_wins_over_the_common_one() {
+        let ours = ErrorTables {
+            codes: BTreeMap::from([(RefusalClass::AppBroken, vec!["invalid_grant".into()])]),
+            ..ErrorTables::default()
+        };
+        let merged = ours.over(&tables());
+        let evidence = Evidence { status: 400, code: "invalid_grant", ..Evidence::default() };
+        assert_eq!(classify(&evidence, &merged), RefusalClass::AppBroken);
+    }
+}

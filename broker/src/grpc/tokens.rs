@@ -1,0 +1,145 @@
+//! The data plane's door: access tokens.
+//!
+//! Never lists anything. Next: `service/access_token.rs`.
+
+use std::time::Duration;
+
+use tokenbroker_proto::v1::token_service_server::TokenService;
+use tokenbroker_proto::v1::{
+    AccessTokenOutcome, BatchGetAccessTokensRequest, BatchGetAccessTokensResponse,
+    GetAccessTokenRequest, GetAccessTokenResponse, GetTokenStatusRequest, GetTokenStatusResponse,
+    access_token_outcome,
+};
+use tonic::{Request, Response, Status};
+
+use super::convert::{bounded, span, timestamp};
+use super::serve::Door;
+use super::{names, status};
+use crate::domain::caller::Caller;
+use crate::domain::token::{self, MAX_MIN_TTL};
+use crate::service::{Error, Granted, TokenStatus, TokenWish};
+
+/// The most accounts of one batch.
+const BATCH: usize = 100;
+
+#[tonic::async_trait]
+impl TokenService for Door {
+    async fn get_access_token(
+        &self,
+        request: Request<GetAccessTokenRequest>,
+    ) -> Result<Response<GetAccessTokenResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let granted = self.grant(&caller, request.into_inner()).await;
+        granted.map(Response::new).map_err(|error| status::of(&error))
+    }
+
+    async fn batch_get_access_tokens(
+        &self,
+        request: Request<BatchGetAccessTokensRequest>,
+    ) -> Result<Response<BatchGetAccessTokensResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let requests = request.into_inner().requests;
+        if requests.is_empty() || requests.len() > BATCH {
+            return Err(status::of(&Error::invalid("requests", "use 1 to 100")));
+        }
+        let asked = requests.into_iter().map(|request| self.grant(&caller, request));
+        let outcomes = futures_join(asked).await;
+        Ok(Response::new(BatchGetAccessTokensResponse { outcomes }))
+    }
+
+    async fn get_token_status(
+        &self,
+        request: Request<GetTokenStatusRequest>,
+    ) -> Result<Response<GetTokenStatusResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let GetTokenStatusRequest { account, audience } = request.into_inner();
+        let stands = async {
+            let name = names::account("account", &account)?;
+            let project = name.0.clone();
+            let stands = self.service.token_status(&caller, name, &audience).await?;
+            Ok(pack_status(project.as_str(), stands))
+        };
+        stands.await.map(Response::new).map_err(|error: Error| status::of(&error))
+    }
+}
+
+impl Door {
+    async fn grant(
+        &self,
+        caller: &Caller,
+        request: GetAccessTokenRequest,
+    ) -> Result<GetAccessTokenResponse, Error> {
+        let wish = unpack(request)?;
+        Ok(pack(self.service.access_token(caller, wish).await?))
+    }
+}
+
+/// Waits for all of a batch at once; each has its own outcome.
+async fn futures_join<F>(asked: impl Iterator<Item = F>) -> Vec<AccessTokenOutcome>
+where
+    F: Future<Output = Result<GetAccessTokenResponse, Error>>,
+{
+    let mut outcomes = Vec::new();
+    for answer in tokio_util::future::join_all(asked).await {
+        let outcome = match answer {
+            Ok(token) => access_token_outcome::Outcome::Token(token),
+            Err(error) => access_token_outcome::Outcome::Refusal(status::refusal(&error)),
+        };
+        outcomes.push(AccessTokenOutcome { outcome: Some(outcome) });
+    }
+    outcomes
+}
+
+fn unpack(request: GetAccessTokenRequest) -> Result<TokenWish, Error> {
+    let (project, account) = names::account("account", &request.account)?;
+    if !request.audience.is_empty() && !request.scopes.is_empty() {
+        return Err(Error::invalid("scopes", "say either audience or scopes"));
+    }
+    if request.scopes.len() > 32 {
+        return Err(Error::invalid("scopes", "use at most 32"));
+    }
+    let rejected = match request.reject_token_hash.as_slice() {
+        [] => None,
+        hash => Some(hash.try_into().map_err(|_| {
+            Error::invalid("reject_token_hash", "use the 32 bytes of a SHA-256")
+        })?),
+    };
+    let min_ttl = span("min_ttl", request.min_ttl.as_ref(), MAX_MIN_TTL)?;
+    Ok(TokenWish {
+        project,
+        account,
+        audience: bounded("audience", &request.audience, 63)?,
+        scopes: request.scopes,
+        min_ttl: min_ttl.filter(|ttl| *ttl > Duration::ZERO),
+        rejected,
+    })
+}
+
+fn pack(granted: Granted) -> GetAccessTokenResponse {
+    let Granted { account, audience, provider, secret, token, stale_because } = granted;
+    GetAccessTokenResponse {
+        access_token: secret.expose().to_owned(),
+        expire_time: Some(timestamp(token.expires_at)),
+        refresh_after: Some(timestamp(token::refresh_after(&token))),
+        user: account.sasl_user().to_owned(),
+        account: format!("projects/{}/accounts/{}", account.project, account.name),
+        token_type: token.token_type,
+        scopes: token.scopes,
+        generation: token.generation,
+        stale: stale_because.is_some(),
+        last_error: stale_because.unwrap_or(0),
+        provider,
+        audience,
+    }
+}
+
+fn pack_status(project: &str, stands: TokenStatus) -> GetTokenStatusResponse {
+    GetTokenStatusResponse {
+        account: format!("projects/{project}/accounts/{}", stands.account),
+        audience: stands.audience,
+        available: stands.token.is_some() && stands.reason == 0,
+        expire_time: stands.token.as_ref().map(|token| timestamp(token.expires_at)),
+        reason: stands.reason,
+        generation: stands.token.map_or(0, |token| token.generation),
+    }
+}
