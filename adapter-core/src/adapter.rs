@@ -53,13 +53,14 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Checks what can be checked without opening a port.
+    /// Checks what can be checked without opening a port. Needs a tokio runtime around it, as connections do.
     ///
     /// # Errors
     /// Certificates, roots and endpoints that cannot be used.
     pub fn check(settings: &Settings) -> Result<(), StartError> {
         settings.certificate.clone().map(ServerTls::load).transpose()?;
         tls::connector(settings.upstream_ca_file.as_deref())?;
+        Broker::new(&settings.broker, Metrics::new("check"))?;
         Ok(())
     }
 

@@ -63,7 +63,8 @@ pub struct BrokerSetupError {
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
-    clients: Vec<Client>,
+    /// With their URLs.
+    clients: Vec<(String, Client)>,
     preferred: AtomicUsize,
     answered: AtomicBool,
     key: MetadataValue<Ascii>,
@@ -176,14 +177,14 @@ impl Broker {
         let mut last = String::new();
         for at in 0..self.0.clients.len() {
             let index = first.wrapping_add(at);
-            let client = self.0.clients[index % self.0.clients.len()].clone();
-            match send(client).await {
+            let (url, client) = &self.0.clients[index % self.0.clients.len()];
+            match send(client.clone()).await {
                 Ok(reply) => {
                     self.0.preferred.store(index, Ordering::Relaxed);
                     return Ok(reply.into_inner());
                 }
                 Err(status) if status.code() == Code::Unavailable => {
-                    last = status.message().to_owned();
+                    last = format!("{url}: {}", status.message());
                 }
                 Err(status) => return Err(failure(&status)),
             }
@@ -192,7 +193,7 @@ impl Broker {
     }
 }
 
-fn client(url: &str, settings: &BrokerSettings) -> Result<Client, BrokerSetupError> {
+fn client(url: &str, settings: &BrokerSettings) -> Result<(String, Client), BrokerSetupError> {
     let wrong = |error: tonic::transport::Error| BrokerSetupError {
         endpoint: url.to_owned(),
         problem: error.to_string(),
@@ -211,7 +212,8 @@ fn client(url: &str, settings: &BrokerSettings) -> Result<Client, BrokerSetupErr
         }
         endpoint = endpoint.tls_config(tls).map_err(wrong)?;
     }
-    Ok(Client::new(endpoint.connect_lazy()).max_decoding_message_size(MAX_MESSAGE))
+    let client = Client::new(endpoint.connect_lazy()).max_decoding_message_size(MAX_MESSAGE);
+    Ok((url.to_owned(), client))
 }
 
 fn failure(status: &Status) -> BrokerError {

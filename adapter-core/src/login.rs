@@ -5,6 +5,7 @@
 //! is answered before its delay is over. Next: the verdict goes to the client's dialogue, the connection to the relay.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokenbroker_proto::v1::{ClientTls, MailProtocol, OpenSessionRequest, UpstreamLogin};
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::broker::{Broker, BrokerError};
-use crate::dialogue::{Blame, Login, Outcome, Protocol, Ready, Verdict};
+use crate::dialogue::{Blame, Login, Protocol, Ready, Verdict};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::offers::Offers;
@@ -20,7 +21,7 @@ use crate::report::{LiveSession, Reporter};
 use crate::session::{Answer, Denial, Session};
 use crate::stream::Stream;
 use crate::tasks::Tasks;
-use crate::upstream::Dialler;
+use crate::upstream::{Dialler, NoLogin};
 
 /// Whoever wants to log in.
 #[derive(Clone, Debug)]
@@ -107,18 +108,18 @@ impl<P: Protocol> Desk<P> {
         loop {
             let tried = self.parts.dialler.log_in(&self.protocol, &session, until).await;
             match tried {
-                (Outcome::Ready(ready), Some(stream)) => {
+                Ok((ready, stream)) => {
                     info!(session = session.id, client = %client.address.ip(), "logged in");
                     self.offers.learn(&session.host, &ready.capabilities);
                     let session = self.parts.reporter.began(&session.id);
                     return Ok((ready, LoggedIn { stream, session }));
                 }
-                (Outcome::Refused { said }, _) if !renewed => {
-                    info!(session = session.id, said, "the server refuses the token; renewing it");
+                Err(NoLogin::Token(said)) if !renewed => {
+                    info!(session = session.id, said, "the token is refused; renewing it");
                     session = self.renew(session).await?;
                     renewed = true;
                 }
-                (outcome, _) => return Err(self.give_up(&session, outcome)),
+                Err(why) => return Err(self.give_up(&session, &why)),
             }
         }
     }
@@ -156,17 +157,16 @@ impl<P: Protocol> Desk<P> {
     }
 
     /// The upstream login is over and did not work.
-    fn give_up(&self, session: &Session, outcome: Outcome) -> Denial {
-        let (blame, login, said) = match outcome {
+    fn give_up(&self, session: &Session, why: &NoLogin) -> Denial {
+        let (blame, login) = match why {
             // A fresh token too: IMAP is off for this mailbox, a policy forbids it, ... nothing the client's user typed.
-            Outcome::Refused { said } => (Blame::ContactAdmin, UpstreamLogin::Refused, said),
-            Outcome::Limit { said } => (Blame::Limit, UpstreamLogin::Unreachable, said),
-            Outcome::Unavailable { said } => (Blame::Unavailable, UpstreamLogin::Unreachable, said),
-            Outcome::Ready(_) => (Blame::Unavailable, UpstreamLogin::Unreachable, String::new()),
+            NoLogin::Token(_) => (Blame::ContactAdmin, UpstreamLogin::Refused),
+            NoLogin::Server(_) => (Blame::Unavailable, UpstreamLogin::Unreachable),
+            NoLogin::Limit(_) => (Blame::Limit, UpstreamLogin::Unreachable),
         };
-        warn!(session = session.id, host = session.host, said, "no login upstream");
+        warn!(session = session.id, host = session.host, %why, "no login upstream");
         self.parts.reporter.failed(&session.id, login);
-        Denial { blame, delay: std::time::Duration::ZERO, text: String::new() }
+        Denial { blame, delay: Duration::ZERO, text: String::new() }
     }
 }
 
@@ -176,7 +176,7 @@ fn fault_of_broker(error: &BrokerError) -> Denial {
         _ => Blame::Unavailable,
     };
     error!(%error, "no answer from the broker");
-    Denial { blame, delay: std::time::Duration::ZERO, text: String::new() }
+    Denial { blame, delay: Duration::ZERO, text: String::new() }
 }
 
 fn mail_protocol<P: Protocol>() -> MailProtocol {

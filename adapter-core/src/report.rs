@@ -12,7 +12,7 @@ use tokenbroker_proto::v1::{SessionReport, UpstreamLogin};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, BrokerError};
 use crate::relay::Traffic;
 use crate::tasks::Tasks;
 
@@ -91,10 +91,11 @@ impl Reporter {
         self.lock().note(report);
     }
 
-    /// Carries the notes to the broker until told to stop; what is left then is sent once more by [`flush`](Self::flush).
+    /// Carries the notes to the broker until told to stop. A broker that is away, whoever found that out, is asked from
+    /// time to time whether it is back, so that health is right even when nobody logs in.
     pub async fn run(self, broker: Broker, tasks: Tasks) {
         let (mut used, mut asked) = (Instant::now(), Instant::now());
-        let mut reached = self.flush_with_probe(&broker).await;
+        self.probe(&broker).await;
         while !tasks.is_stopping() {
             tokio::select! {
                 () = sleep(ENDS) => {}
@@ -104,27 +105,39 @@ impl Reporter {
                 used = Instant::now();
                 self.lock().note_use();
             }
-            if !reached && asked.elapsed() >= PROBE {
+            if broker.is_there() {
+                self.flush(&broker).await;
+            } else if asked.elapsed() >= PROBE {
                 asked = Instant::now();
-                reached = self.flush_with_probe(&broker).await;
-            } else if reached {
-                reached = self.flush(&broker).await;
+                self.probe(&broker).await;
             }
         }
     }
 
     /// Sends what there is; false if the broker did not take it.
-    pub async fn flush(&self, broker: &Broker) -> bool {
+    async fn flush(&self, broker: &Broker) -> bool {
         loop {
-            let batch = self.lock().batch();
+            let mut batch = self.lock().batch();
             if batch.is_empty() {
                 return true;
             }
-            if let Err(error) = broker.report_sessions(&batch).await {
-                debug!(%error, "reports wait");
-                self.lock().put_back(batch);
-                return false;
+            match broker.report_sessions(&batch).await {
+                Ok(()) => continue,
+                Err(error @ BrokerError::Failed(_)) => {
+                    warn!(%error, reports = batch.len(), "the broker will not take reports");
+                }
+                Err(error) => {
+                    debug!(%error, "reports wait");
+                    if matches!(error, BrokerError::TooSlow) {
+                        // They may have been taken: an end said twice does no harm, bytes counted twice would.
+                        batch.iter_mut().for_each(|report| {
+                            (report.bytes_up, report.bytes_down) = (0, 0);
+                        });
+                    }
+                    self.lock().put_back(batch);
+                }
             }
+            return false;
         }
     }
 
@@ -135,13 +148,9 @@ impl Reporter {
         }
     }
 
-    async fn flush_with_probe(&self, broker: &Broker) -> bool {
-        match broker.report_sessions(&[]).await {
-            Ok(()) => self.flush(broker).await,
-            Err(error) => {
-                warn!(%error, "the broker is away");
-                false
-            }
+    async fn probe(&self, broker: &Broker) {
+        if let Err(error) = broker.report_sessions(&[]).await {
+            warn!(%error, "the broker is away");
         }
     }
 

@@ -3,7 +3,7 @@
 //! Never ends without a word: a start that fails says why on standard error, a stop says how it went. Invariant: SIGTERM and
 //! SIGINT stop gracefully, a second one at once; SIGHUP never interrupts anybody. Next: `adapter`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,13 +32,13 @@ fn start<P: Protocol>(protocol: P, flags: &Flags) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::load(flags)?;
+    log_to_stderr(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if flags.check_config {
-        Adapter::check(&settings)?;
+        runtime.block_on(async { Adapter::check(&settings) })?;
         say(&mut io::stdout(), "The configuration can be used.");
         return Ok(ExitCode::SUCCESS);
     }
-    log_to_stderr(&settings.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(live(protocol, settings))
 }
 
@@ -74,7 +74,10 @@ async fn any([first, second]: &mut [Signal; 2]) {
 fn log_to_stderr(log: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.filter)
         .map_err(|error| anyhow::anyhow!("log filter {:?}: {error}", log.filter))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     let set = if log.json { subscriber.json().try_init() } else { subscriber.try_init() };
     set.map_err(|error| anyhow::anyhow!("logging cannot be set up: {error}"))
 }

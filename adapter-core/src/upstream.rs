@@ -1,7 +1,7 @@
 //! The way to a provider's server: dial, TLS, log in.
 //!
 //! Never says a word in clear to a server that is not on this machine, except to ask for STARTTLS. Invariant: dialling,
-//! handshake and login together end when the caller says; whatever goes wrong on the way is [`Outcome::Unavailable`] and no
+//! handshake and login together end when the caller says; whatever goes wrong on the way is [`NoLogin::Server`] and no
 //! token's fault. Next: `drive` carries the provider's dialogue.
 
 use std::io;
@@ -12,11 +12,25 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::dialogue::{Outcome, Protocol, Upstream};
+use crate::dialogue::{Outcome, Protocol, Ready, Upstream};
 use crate::drive::drive_provider;
 use crate::limits::Limits;
 use crate::session::{Session, UpstreamTls};
 use crate::stream::{Side, Stream};
+
+/// Whose fault it is that a login upstream did not work, and what was said about it; for the log.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoLogin {
+    /// The server refuses the token.
+    #[error("the token is refused: {0}")]
+    Token(String),
+    /// The server is away, busy, or not to be trusted.
+    #[error("the server cannot be used: {0}")]
+    Server(String),
+    /// The server has too many connections of ours.
+    #[error("too many connections: {0}")]
+    Limit(String),
+}
 
 /// Dials.
 #[derive(Clone)]
@@ -31,19 +45,27 @@ impl Dialler {
         Self { connector, limits }
     }
 
-    /// Logs in with `session` before `until`; the connection comes along if that worked.
+    /// Logs in with `session` before `until`.
+    ///
+    /// # Errors
+    /// [`NoLogin`]; the connection is closed then.
     pub async fn log_in(
         &self,
         protocol: &impl Protocol,
         session: &Session,
         until: Instant,
-    ) -> (Outcome, Option<Stream>) {
+    ) -> Result<(Ready, Stream), NoLogin> {
         let attempt = Box::pin(self.attempt(protocol, session));
-        match timeout_at(until, attempt).await {
-            Ok(Ok((outcome @ Outcome::Ready(_), stream))) => (outcome, Some(stream)),
-            Ok(Ok((outcome, _))) => (outcome, None),
-            Ok(Err(error)) => (Outcome::Unavailable { said: error.to_string() }, None),
-            Err(_) => (Outcome::Unavailable { said: "not logged in in time".to_owned() }, None),
+        let (outcome, stream) = match timeout_at(until, attempt).await {
+            Ok(Ok(tried)) => tried,
+            Ok(Err(error)) => return Err(NoLogin::Server(error.to_string())),
+            Err(_) => return Err(NoLogin::Server("not logged in in time".to_owned())),
+        };
+        match outcome {
+            Outcome::Ready(ready) => Ok((ready, stream)),
+            Outcome::Refused { said } => Err(NoLogin::Token(said)),
+            Outcome::Unavailable { said } => Err(NoLogin::Server(said)),
+            Outcome::Limit { said } => Err(NoLogin::Limit(said)),
         }
     }
 
@@ -96,4 +118,34 @@ async fn dial(session: &Session) -> io::Result<Stream> {
 
 fn is_here(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::dialogue::Mechanism;
+
+    #[tokio::test]
+    async fn plain_text_is_not_even_dialled_off_this_machine() {
+        let mut session = Session {
+            id: "s".to_owned(),
+            // Nobody has this address (RFC 5737).
+            host: "192.0.2.1".to_owned(),
+            port: 143,
+            tls: UpstreamTls::PlainLoopback,
+            user: "ann".to_owned(),
+            secret: Zeroizing::new("t".to_owned()),
+            mechanisms: vec![Mechanism::XOauth2],
+            initial_response: true,
+            probe_after_login: false,
+        };
+        let refused = dial(&session).await.unwrap_err().to_string();
+        assert_eq!(refused, "plain text is for servers on this machine only");
+        let here = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        session.host = "127.0.0.1".to_owned();
+        session.port = here.local_addr().unwrap().port();
+        dial(&session).await.unwrap();
+    }
 }

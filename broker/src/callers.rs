@@ -71,7 +71,11 @@ impl Callers {
         Ok(caller)
     }
 
-    fn genuine(&self, row: Guarded<CallerKey>, presented: &Presented) -> Result<CallerKey, NoCaller> {
+    fn genuine(
+        &self,
+        row: Guarded<CallerKey>,
+        presented: &Presented,
+    ) -> Result<CallerKey, NoCaller> {
         let key = self.sealer.admit(row)?;
         let matches = self.sealer.matches(presented, &KeyedHash::from_bytes(&key.secret_hash)?)?;
         if matches && key.is_live(self.clock.now()) { Ok(key) } else { Err(NoCaller::Unknown) }

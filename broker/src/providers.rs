@@ -12,6 +12,7 @@ pub mod discovery;
 mod fields;
 pub mod id_token;
 pub mod keys;
+pub mod mail_proof;
 pub mod pkce;
 pub mod preset;
 mod redact;

@@ -5,7 +5,7 @@
 //! so a client that goes away interrupts nothing. Next: `access_token.rs` is the shortest walk through the house.
 
 mod access_token;
-mod accounts;
+pub mod accounts;
 mod app_secrets;
 mod apps;
 mod audit;
@@ -69,6 +69,7 @@ use crate::clock::Clock;
 use crate::domain::event::Event;
 use crate::entropy::Entropy;
 use crate::providers::client::ProviderClient;
+use crate::providers::mail_proof::MailProof;
 use crate::providers::preset::Presets;
 use crate::seal::Sealer;
 use crate::store::{self, Store, Tx, Work};
@@ -96,9 +97,7 @@ pub struct Parts {
     /// Which replica this is, for leases and attempts.
     pub replica: String,
     /// Proves a consent by one real login.
-    pub proof: crate::providers::mail_proof::MailProof,
-    /// Whether mail servers and providers on this machine are allowed: test set-ups only.
-    pub allow_insecure_loopback: bool,
+    pub proof: MailProof,
 }
 
 /// The broker's verbs. Clones share everything.

@@ -63,7 +63,6 @@ fn command(protocol: &'static str) -> clap::Command {
              Signals: HUP reads the certificate again, TERM and INT stop without cutting an answer in two.\n\
              Exit code: 0 stopped as told, 1 could not start, 2 wrong flags."
         ))
-        .mut_arg("config", |arg| arg.help_heading("Settings"))
         .display_name(name.clone())
         .bin_name(name)
 }

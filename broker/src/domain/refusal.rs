@@ -31,6 +31,19 @@ pub enum RefusalClass {
 }
 
 impl RefusalClass {
+    /// As stored with an attempt and logged.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NeedsConsent => "needs_consent",
+            Self::NeedsInteraction => "needs_interaction",
+            Self::BlockedByPolicy => "blocked_by_policy",
+            Self::AppBroken => "app_broken",
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+
     /// Whether asking again later, with nothing changed by anyone, may succeed.
     pub const fn may_pass_by_itself(self) -> bool {
         matches!(self, Self::Throttled | Self::Transient | Self::Ambiguous)

@@ -51,7 +51,8 @@ impl AccountService for Door {
         &self,
         request: Request<UpdateAccountRequest>,
     ) -> Result<Response<v1::Account>, Status> {
-        let given = request.get_ref().account.as_ref().map(|it| it.name.clone()).unwrap_or_default();
+        let given =
+            request.get_ref().account.as_ref().map(|it| it.name.clone()).unwrap_or_default();
         let (owner, name) = status::or(account("account.name", &given))?;
         let permit = self.manager(&request, &owner).await?;
         let UpdateAccountRequest { account, update_mask } = request.into_inner();

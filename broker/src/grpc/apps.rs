@@ -140,7 +140,8 @@ impl AppService for Door {
         request: Request<ListPresetsRequest>,
     ) -> Result<Response<ListPresetsResponse>, Status> {
         self.manager(&request, &ProjectId::default_project()).await?;
-        let pack = |(preset, display_name, audiences)| v1::Preset { preset, display_name, audiences };
+        let pack =
+            |(preset, display_name, audiences)| v1::Preset { preset, display_name, audiences };
         let presets = self.service.presets().into_iter().map(pack).collect();
         Ok(Response::new(ListPresetsResponse { presets }))
     }

@@ -21,7 +21,8 @@ impl Door {
         let key = header.and_then(|header| header.split_once(' '));
         let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let Some((_, key)) = key else { return Err(status::of(&Error::Unauthenticated)) };
-        let address = request.remote_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let address =
+            request.remote_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let caller = self.callers.by_key(key.trim(), address).await;
         caller.map_err(|why| status::of(&error_of(why)))
     }

@@ -23,7 +23,8 @@ pub(super) fn timestamp(at: Time) -> Timestamp {
 
 /// A moment from the wire.
 pub(super) fn time(field: &'static str, at: &Timestamp) -> Result<Time, Error> {
-    let millis = at.seconds.checked_mul(1000).map(|millis| millis + i64::from(at.nanos / 1_000_000));
+    let millis =
+        at.seconds.checked_mul(1000).map(|millis| millis + i64::from(at.nanos / 1_000_000));
     millis
         .filter(|millis| (0..=253_402_300_799_000).contains(millis))
         .map(Time::from_millis)
@@ -38,9 +39,8 @@ pub(super) fn span(
 ) -> Result<Option<Duration>, Error> {
     let Some(given) = given else { return Ok(None) };
     let span = Duration::try_from(*given).ok().filter(|span| *span <= most);
-    span.map(Some).ok_or_else(|| {
-        Error::invalid(field, format!("use 0 to {} seconds", most.as_secs()))
-    })
+    span.map(Some)
+        .ok_or_else(|| Error::invalid(field, format!("use 0 to {} seconds", most.as_secs())))
 }
 
 /// A text with a bound on its length.
@@ -49,7 +49,10 @@ pub(super) fn bounded(field: &'static str, text: &str, most: usize) -> Result<St
     if clean && text.chars().count() <= most {
         return Ok(text.to_owned());
     }
-    Err(Error::invalid(field, format!("use at most {most} characters, none of them control characters")))
+    Err(Error::invalid(
+        field,
+        format!("use at most {most} characters, none of them control characters"),
+    ))
 }
 
 /// Labels: at most 32, keys and values short and plain.
@@ -74,7 +77,10 @@ pub(super) fn ip_ranges(field: &'static str, given: &[String]) -> Result<Vec<IpN
     let one = |text: &String| {
         let net = text.parse::<IpNet>().map(|net| net.trunc());
         net.or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).map_err(|_| {
-            Error::invalid(field, format!("{text:?}: use a range such as 192.0.2.0/24 or 2001:db8::/32"))
+            Error::invalid(
+                field,
+                format!("{text:?}: use a range such as 192.0.2.0/24 or 2001:db8::/32"),
+            )
         })
     };
     given.iter().map(one).collect()
@@ -82,10 +88,8 @@ pub(super) fn ip_ranges(field: &'static str, given: &[String]) -> Result<Vec<IpN
 
 /// Protocols: at least one, each once.
 pub(super) fn protocols(field: &'static str, given: &[i32]) -> Result<Vec<MailProtocol>, Error> {
-    let mut protocols = given
-        .iter()
-        .map(|number| protocol(field, *number))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut protocols =
+        given.iter().map(|number| protocol(field, *number)).collect::<Result<Vec<_>, _>>()?;
     protocols.sort_unstable();
     protocols.dedup();
     if protocols.is_empty() {
@@ -134,7 +138,10 @@ pub(super) fn mail_host(field: &'static str, given: &v1::MailHost) -> Result<Mai
         v1::TlsMode::Starttls => TlsMode::StartTls,
         v1::TlsMode::PlainLoopback => TlsMode::PlainLoopback,
         v1::TlsMode::Unspecified => {
-            return Err(Error::invalid(field, "say how the host is spoken to: IMPLICIT or STARTTLS"));
+            return Err(Error::invalid(
+                field,
+                "say how the host is spoken to: IMPLICIT or STARTTLS",
+            ));
         }
     };
     let port = u16::try_from(given.port).ok().filter(|port| *port > 0);

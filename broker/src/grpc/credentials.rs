@@ -12,7 +12,9 @@ use tokenbroker_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::convert::{bounded, etag, ip_ranges, page, proto_protocols, protocols, span, time, timestamp};
+use super::convert::{
+    bounded, etag, ip_ranges, page, proto_protocols, protocols, span, time, timestamp,
+};
 use super::names::{account, credential, project};
 use super::serve::Door;
 use super::status;

@@ -10,7 +10,7 @@ use tokenbroker_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::convert::{protocol, proto_mail_host, proto_mechanism, timestamp};
+use super::convert::{proto_mail_host, proto_mechanism, protocol, timestamp};
 use super::serve::Door;
 use super::status;
 use crate::domain::ids::SessionId;
@@ -35,9 +35,7 @@ impl MailLoginService for Door {
         };
         let answer = opened.await.map_err(|error| status::of(&error))?;
         let outcome = match answer {
-            SessionAnswer::Opened(opened) => {
-                open_session_response::Outcome::Session(pack(*opened))
-            }
+            SessionAnswer::Opened(opened) => open_session_response::Outcome::Session(pack(*opened)),
             SessionAnswer::Denied(denial) => {
                 open_session_response::Outcome::Denial(pack_denial(denial))
             }

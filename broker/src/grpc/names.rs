@@ -54,7 +54,8 @@ pub(super) fn credential(field: &'static str, text: &str) -> Result<(ProjectId, 
     };
     let plain = !id.is_empty() && id.len() <= 32 && id.bytes().all(|b| b.is_ascii_alphanumeric());
     if !plain {
-        let remedy = "use projects/{project}/accounts/{account}/credentials/{credential}, or the id";
+        let remedy =
+            "use projects/{project}/accounts/{account}/credentials/{credential}, or the id";
         return Err(Error::invalid(field, remedy));
     }
     Ok((project, id.to_owned()))

@@ -137,7 +137,10 @@ fn right(given: &v1::Right) -> Result<Right, Error> {
         labels: labels("caller.rights.accounts.labels", &accounts.labels)?,
     };
     if selector == Selector::default() {
-        return Err(Error::invalid("caller.rights.accounts", "it selects nothing: say `all` or which"));
+        return Err(Error::invalid(
+            "caller.rights.accounts",
+            "it selects nothing: say `all` or which",
+        ));
     }
     Ok(Right { accounts: selector, audiences: given.audiences.clone() })
 }
@@ -179,17 +182,23 @@ fn endpoints(given: v1::AppEndpoints) -> Endpoints {
 
 fn scopes(field: &'static str, given: Vec<String>) -> Result<Vec<String>, Error> {
     let plain = |scope: &String| {
-        (1..=512).contains(&scope.len()) && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+        (1..=512).contains(&scope.len())
+            && scope.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
     };
     if given.len() <= 64 && given.iter().all(plain) {
         return Ok(given);
     }
-    Err(Error::invalid(field, "use at most 64 scopes of printable ASCII without blanks (RFC 6749 section 3.3)"))
+    Err(Error::invalid(
+        field,
+        "use at most 64 scopes of printable ASCII without blanks (RFC 6749 section 3.3)",
+    ))
 }
 
 fn mail_hosts(given: &[v1::MailHost]) -> Result<Vec<MailHost>, Error> {
-    let hosts =
-        given.iter().map(|host| mail_host("app.mail_hosts", host)).collect::<Result<Vec<_>, _>>()?;
+    let hosts = given
+        .iter()
+        .map(|host| mail_host("app.mail_hosts", host))
+        .collect::<Result<Vec<_>, _>>()?;
     let twice = MailProtocol::ALL
         .iter()
         .any(|protocol| hosts.iter().filter(|host| host.protocol == *protocol).count() > 1);

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokenbroker_proto::v1::token_service_server::TokenService;
 use tokenbroker_proto::v1::{
     AccessTokenOutcome, BatchGetAccessTokensRequest, BatchGetAccessTokensResponse,
@@ -43,7 +44,7 @@ impl TokenService for Door {
             return Err(status::of(&Error::invalid("requests", "use 1 to 100")));
         }
         let asked = requests.into_iter().map(|request| self.grant(&caller, request));
-        let outcomes = futures_join(asked).await;
+        let outcomes = join_all(asked).await.into_iter().map(outcome).collect();
         Ok(Response::new(BatchGetAccessTokensResponse { outcomes }))
     }
 
@@ -74,20 +75,12 @@ impl Door {
     }
 }
 
-/// Waits for all of a batch at once; each has its own outcome.
-async fn futures_join<F>(asked: impl Iterator<Item = F>) -> Vec<AccessTokenOutcome>
-where
-    F: Future<Output = Result<GetAccessTokenResponse, Error>>,
-{
-    let mut outcomes = Vec::new();
-    for answer in tokio_util::future::join_all(asked).await {
-        let outcome = match answer {
-            Ok(token) => access_token_outcome::Outcome::Token(token),
-            Err(error) => access_token_outcome::Outcome::Refusal(status::refusal(&error)),
-        };
-        outcomes.push(AccessTokenOutcome { outcome: Some(outcome) });
-    }
-    outcomes
+fn outcome(answer: Result<GetAccessTokenResponse, Error>) -> AccessTokenOutcome {
+    let outcome = match answer {
+        Ok(token) => access_token_outcome::Outcome::Token(token),
+        Err(error) => access_token_outcome::Outcome::Refusal(status::refusal(&error)),
+    };
+    AccessTokenOutcome { outcome: Some(outcome) }
 }
 
 fn unpack(request: GetAccessTokenRequest) -> Result<TokenWish, Error> {
@@ -98,12 +91,13 @@ fn unpack(request: GetAccessTokenRequest) -> Result<TokenWish, Error> {
     if request.scopes.len() > 32 {
         return Err(Error::invalid("scopes", "use at most 32"));
     }
-    let rejected = match request.reject_token_hash.as_slice() {
-        [] => None,
-        hash => Some(hash.try_into().map_err(|_| {
-            Error::invalid("reject_token_hash", "use the 32 bytes of a SHA-256")
-        })?),
-    };
+    let rejected =
+        match request.reject_token_hash.as_slice() {
+            [] => None,
+            hash => Some(hash.try_into().map_err(|_| {
+                Error::invalid("reject_token_hash", "use the 32 bytes of a SHA-256")
+            })?),
+        };
     let min_ttl = span("min_ttl", request.min_ttl.as_ref(), MAX_MIN_TTL)?;
     Ok(TokenWish {
         project,

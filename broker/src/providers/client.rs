@@ -19,6 +19,7 @@ use crate::domain::provider::Issued;
 use crate::domain::refusal::{ErrorTables, Reached, RefusalClass, Refused};
 use crate::domain::secret::Secret;
 use crate::entropy::Entropy;
+use crate::providers::address::AddressRule;
 use crate::providers::answer::Reading;
 use crate::providers::discovery::{self, Discovered, DiscoveryError};
 use crate::providers::keys::KeyCache;
@@ -108,6 +109,11 @@ impl ProviderClient {
     /// A client over this wire.
     pub fn new(wire: Wire, clock: Clock) -> Self {
         Self { wire, clock, keys: Arc::default() }
+    }
+
+    /// Which addresses it calls.
+    pub fn addresses(&self) -> AddressRule {
+        self.wire.addresses()
     }
 
     /// Asks an issuer for its metadata: RFC 8414 first, then OpenID Connect.

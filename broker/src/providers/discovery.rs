@@ -18,8 +18,6 @@ pub struct Discovered {
     pub issuer: String,
     /// Its endpoints, all of them callable under the address rule.
     pub endpoints: Endpoints,
-    /// It promises the `iss` parameter (RFC 9207).
-    pub iss_advertised: bool,
     /// S256 is among its code challenge methods; a server that does not say so may still support it.
     pub pkce_s256: bool,
     /// `token_endpoint_auth_methods_supported`.
@@ -107,8 +105,8 @@ pub(super) fn read(
             revocation: text("revocation_endpoint").unwrap_or_default(),
             userinfo: text("userinfo_endpoint").unwrap_or_default(),
             jwks: text("jwks_uri").unwrap_or_default(),
+            iss_advertised: promised.and_then(Value::as_bool).unwrap_or(false),
         },
-        iss_advertised: promised.and_then(Value::as_bool).unwrap_or(false),
         pkce_s256: list("code_challenge_methods_supported").iter().any(|method| method == "S256"),
         client_auth_methods: list("token_endpoint_auth_methods_supported"),
         scopes: list("scopes_supported"),

@@ -156,6 +156,18 @@ pub struct UnknownPreset {
 #[derive(Clone, Debug)]
 pub struct Presets(Arc<BTreeMap<String, Preset>>);
 
+impl Preset {
+    /// Whether its clients have a secret unless their operator says otherwise.
+    pub fn wants_secret(&self) -> bool {
+        self.client_auth.first() != Some(&ClientAuthMethod::None)
+    }
+
+    /// Whether its endpoints are known or discovered, and not the operator's to type.
+    pub fn fixes_endpoints(&self) -> bool {
+        self.needs_issuer || !self.endpoints.token.is_empty()
+    }
+}
+
 impl Presets {
     /// Parses the built-in files.
     ///

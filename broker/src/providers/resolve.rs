@@ -57,6 +57,17 @@ pub enum SettingsError {
     Authority,
 }
 
+impl SettingsError {
+    /// The field that is wrong, as the contract names it.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::NoClientId => "app.client_id",
+            Self::NoEndpoint { .. } | Self::NotUrl { .. } | Self::Refused { .. } => "app.endpoints",
+            Self::NoIssuer { .. } | Self::Authority => "app.authority",
+        }
+    }
+}
+
 impl Preset {
     /// Joins this preset and an app, for one account where `pinned` is the authority kept with it. Pure.
     ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::domain::app::ClientAuthMethod;
+use crate::domain::app::{ClientAuthMethod, Endpoints};
 use crate::domain::mail::MailProtocol;
 use crate::domain::provider::{
     AccessTokenHints, IdentityRule, IssRule, MailServer, RefreshRule, Target,
@@ -78,6 +78,20 @@ pub struct Resolved {
 pub struct IssMismatch;
 
 impl Resolved {
+    /// The endpoints in use, for people.
+    pub fn endpoints(&self) -> Endpoints {
+        let text = |url: &Option<Url>| url.as_ref().map(Url::to_string).unwrap_or_default();
+        Endpoints {
+            issuer: self.issuer.clone().unwrap_or_default(),
+            authorization: self.urls.authorization.to_string(),
+            token: self.urls.token.to_string(),
+            revocation: text(&self.urls.revocation),
+            userinfo: text(&self.urls.userinfo),
+            jwks: text(&self.urls.jwks),
+            iss_advertised: false,
+        }
+    }
+
     /// What to ask for at consent so that all of `targets` can be served; no scope twice.
     pub fn consent_scopes(&self, targets: &[String]) -> Vec<String> {
         let of_targets = targets.iter().filter_map(|name| self.targets.get(name));

@@ -140,9 +140,11 @@ impl Service {
         let found = self.read().await?.access_token(account.id, audience).await?;
         let (Some(mut token), Some(hash)) = (found.clone(), rejected) else { return Ok(found) };
         if bool::from(token.fingerprint.as_slice().ct_eq(&hash)) && !token.rejected {
-            let (id, generation) = (token.id, token.generation);
-            self.write(move |tx| Box::pin(async move { tx.reject_access_token(id, generation).await }))
-                .await?;
+            let (account, audience) = (account.id, audience.to_owned());
+            self.write(move |tx| {
+                Box::pin(async move { tx.reject_access_token(account, &audience, &hash).await })
+            })
+            .await?;
             token.rejected = true;
         }
         Ok(Some(token))
@@ -189,9 +191,4 @@ impl Service {
 /// How a token is recognised when a caller says that it was refused.
 pub(super) fn fingerprint(token: &Secret) -> Vec<u8> {
     Sha256::digest(token.expose().as_bytes()).to_vec()
-}
-
-/// When it is worth asking again.
-pub fn refresh_after(granted: &Granted) -> Time {
-    token::refresh_after(&granted.token)
 }

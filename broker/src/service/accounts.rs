@@ -2,14 +2,14 @@
 //!
 //! Never shows a token. Next: `update_account`, `revoke_account`, `delete_account`.
 
-use crate::domain::account::{Account, Standing};
+use crate::domain::account::Account;
 use crate::domain::app::App;
 use crate::domain::caller::Manage;
 use crate::domain::event::{Event, What};
 use crate::domain::grant::AccessToken;
 use crate::service::lookup::AccountName;
 use crate::service::{Error, Service, changes};
-use crate::store::{Page, PageRequest};
+use crate::store::{AccountFilter, Page, PageRequest};
 
 /// An account with what belongs to it.
 #[derive(Clone, Debug)]
@@ -46,9 +46,9 @@ impl Service {
         &self,
         permit: &Manage,
         page: PageRequest,
-        standing: Option<Standing>,
+        filter: AccountFilter,
     ) -> Result<Page<AccountView>, Error> {
-        let found = self.read().await?.accounts(permit.project(), &page, standing).await?;
+        let found = self.read().await?.accounts(permit.project(), filter, &page).await?;
         let mut items = Vec::with_capacity(found.items.len());
         for row in found.items {
             items.push(self.view_account(self.parts.sealer.admit(row)?).await?);

@@ -98,7 +98,8 @@ impl Service {
             })
             .await?;
         if !gone {
-            let words = "this secret is in use, or there is none of this id: put another in use first";
+            let words =
+                "this secret is in use, or there is none of this id: put another in use first";
             return Err(Error::InUse(words.to_owned()));
         }
         self.app_view(permit, name).await

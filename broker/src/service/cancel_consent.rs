@@ -29,7 +29,11 @@ impl Service {
         permit: &Manage,
         page: PageRequest,
     ) -> Result<Page<ConsentView>, Error> {
-        let found = self.read().await?.open_consents(permit.project(), &page).await?;
+        let found = self
+            .read()
+            .await?
+            .open_consents(permit.project(), self.parts.clock.now(), &page)
+            .await?;
         let mut items = Vec::with_capacity(found.items.len());
         for consent in found.items {
             items.push(self.view_consent(consent).await?);
@@ -66,7 +70,7 @@ impl Service {
     async fn view_consent(&self, consent: Consent) -> Result<ConsentView, Error> {
         let app = self.app(consent.app).await?.name.to_string();
         let account = match consent.account {
-            Some(id) => Some(self.account(id).await?),
+            Some(id) => Some(self.view_account(self.account(id).await?).await?),
             None => None,
         };
         let (uri, loopback_state) = (String::new(), String::new());

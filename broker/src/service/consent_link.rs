@@ -6,20 +6,18 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use subtle::ConstantTimeEq;
 
 use crate::domain::account::Account;
+use crate::domain::guarded::Canonical;
 use crate::domain::ids::AccountId;
+use crate::seal::RightsMac;
 use crate::service::{Error, Service};
-
-/// Bytes of keyed hash in a link: 128 bits, not to be guessed.
-const PROOF: usize = 16;
 
 impl Service {
     /// Where the owner of `account` can consent again.
     pub(super) fn consent_link(&self, account: &Account) -> String {
         let mut token = account.id.bytes().to_vec();
-        token.extend_from_slice(&self.link_proof(account.id));
+        token.extend_from_slice(self.parts.sealer.mac(&link(account.id)).as_bytes());
         let mut url = self.parts.public_url.clone();
         url.set_path(&format!("/renew/{}", URL_SAFE_NO_PAD.encode(token)));
         url.into()
@@ -31,16 +29,14 @@ impl Service {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| unknown())?;
         let (id, proof) = bytes.split_first_chunk::<16>().ok_or_else(unknown)?;
         let id = AccountId::from_bytes(*id);
-        if !bool::from(proof.ct_eq(&self.link_proof(id))) {
-            return Err(unknown());
-        }
+        let mac = RightsMac::from_bytes(proof).map_err(|_| unknown())?;
+        self.parts.sealer.check_mac(&link(id), &mac).map_err(|_| unknown())?;
         let account = self.account(id).await.map_err(|_| unknown())?;
         if account.disabled { Err(unknown()) } else { Ok(account) }
     }
+}
 
-    fn link_proof(&self, id: AccountId) -> [u8; PROOF] {
-        let mut proof = [0; PROOF];
-        proof.copy_from_slice(&self.parts.sealer.tag("renew-link", &id.bytes())[..PROOF]);
-        proof
-    }
+/// What the keyed hash of a link is made over.
+fn link(id: AccountId) -> Canonical {
+    Canonical::new("renewal link", id.bytes(), 0)
 }

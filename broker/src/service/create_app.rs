@@ -27,11 +27,17 @@ impl Service {
         let preset = self.parts.presets.find(&draft.preset);
         let preset = preset.map_err(|unknown| Error::invalid("app.preset", unknown.to_string()))?;
         if draft.client_id.is_empty() || draft.client_id.len() > 512 {
-            return Err(Error::invalid("app.client_id", "use the id the provider gave, at most 512 bytes"));
+            return Err(Error::invalid(
+                "app.client_id",
+                "use the id the provider gave, at most 512 bytes",
+            ));
         }
-        if secret.is_none() && draft.client_auth != Some(ClientAuthMethod::None) && preset.wants_secret()
+        if secret.is_none()
+            && draft.client_auth != Some(ClientAuthMethod::None)
+            && preset.wants_secret()
         {
-            let remedy = "give the client secret, or say that the client has none (client_auth_method NONE)";
+            let remedy =
+                "give the client secret, or say that the client has none (client_auth_method NONE)";
             return Err(Error::invalid("client_secret", remedy));
         }
         check_return_uris(&draft.return_uris)?;
@@ -61,7 +67,7 @@ impl Service {
 
     /// Fills in what the issuer's metadata says, where the preset is discovered.
     async fn discovered(&self, app: App) -> Result<App, Error> {
-        if !self.preset(&app)?.is_discovered() || !app.endpoints.token.is_empty() {
+        if !self.preset(&app)?.needs_issuer || !app.endpoints.token.is_empty() {
             return Ok(app);
         }
         if Url::parse(&app.authority).is_err() {
@@ -70,13 +76,13 @@ impl Service {
         }
         let found = self.parts.providers.discover(&app.authority).await;
         let found = found.map_err(|error| Error::invalid("app.authority", error.to_string()))?;
-        Ok(App { endpoints: found.endpoints(), ..app })
+        Ok(App { endpoints: found.endpoints, ..app })
     }
 
     /// Refuses settings that do not make a provider.
     pub(super) fn check_resolves(&self, app: &App) -> Result<(), Error> {
         let preset = self.preset(app)?;
-        let resolved = preset.resolve(app, self.parts.providers.addresses());
+        let resolved = preset.resolve(app, None, self.parts.providers.addresses());
         resolved.map(drop).map_err(|error| Error::invalid(error.field(), error.to_string()))
     }
 
@@ -141,7 +147,8 @@ pub(super) fn check_return_uris(uris: &[String]) -> Result<(), Error> {
     let good = |text: &String| {
         Url::parse(text).is_ok_and(|url| {
             let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-            (url.scheme() == "https" || (url.scheme() == "http" && local)) && url.fragment().is_none()
+            (url.scheme() == "https" || (url.scheme() == "http" && local))
+                && url.fragment().is_none()
         })
     };
     if uris.len() <= 16 && uris.iter().all(good) {
@@ -157,4 +164,3 @@ pub(super) fn named(error: Error, what: &str) -> Error {
         other => other,
     }
 }
-

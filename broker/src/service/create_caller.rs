@@ -32,7 +32,8 @@ impl Service {
     /// [`Error::AlreadyExists`].
     pub async fn create_first_admin(&self, name: ResourceId) -> Result<NewKey, Error> {
         let project = ProjectId::default_project();
-        let first = self.read().await?.callers(&project, &crate::store::PageRequest::first()).await?;
+        let first =
+            self.read().await?.callers(&project, &crate::store::PageRequest::first()).await?;
         if !first.items.is_empty() {
             return Err(Error::AlreadyExists("an administrator".to_owned()));
         }

@@ -19,6 +19,7 @@ use crate::domain::event::{Event, What};
 use crate::domain::ids::{ConsentId, Mailbox, ResourceId};
 use crate::domain::secret::Secret;
 use crate::entropy::Entropy;
+use crate::service::accounts::AccountView;
 use crate::service::lookup::AccountName;
 use crate::service::{Error, Service};
 
@@ -59,7 +60,7 @@ pub struct ConsentView {
     /// The app's id for people.
     pub app: String,
     /// The account it is for or led to.
-    pub account: Option<Account>,
+    pub account: Option<AccountView>,
     /// The link to open; only right after it was made.
     pub uri: String,
     /// LOOPBACK: what the listener has to find in `state`; only right after it was made.
@@ -97,7 +98,12 @@ impl Service {
             (uri, String::new())
         };
         self.keep_new(&consent, permit.actor(), app.name.as_str()).await?;
-        Ok(ConsentView { consent, app: app.name.to_string(), account, uri: uri.into(), loopback_state })
+        let account = match account {
+            Some(account) => Some(self.view_account(account).await?),
+            None => None,
+        };
+        let uri = uri.into();
+        Ok(ConsentView { consent, app: app.name.to_string(), account, uri, loopback_state })
     }
 
     /// Writes a new consent down, with its audit record.
@@ -137,7 +143,8 @@ impl Service {
         account: Option<&Account>,
     ) -> (Consent, Secret) {
         let now = self.parts.clock.now();
-        let usual = if draft.mode == ConsentMode::Invitation { INVITATION_TTL } else { DEFAULT_TTL };
+        let usual =
+            if draft.mode == ConsentMode::Invitation { INVITATION_TTL } else { DEFAULT_TTL };
         let expected = draft.expected_mailbox.or_else(|| account.map(|it| it.mailbox.clone()));
         let requester =
             if draft.requester.is_empty() { permit.actor().to_owned() } else { draft.requester };

@@ -47,7 +47,8 @@ impl Service {
         name: &ResourceId,
         code: &Secret,
     ) -> Result<ConsentView, Error> {
-        let unfit = || Error::ConsentNotUsable("there is no consent to finish with this code".into());
+        let unfit =
+            || Error::ConsentNotUsable("there is no consent to finish with this code".into());
         let found = self.read().await?.consent_by_name(permit.project(), name).await?;
         let consent = found.ok_or_else(unfit)?;
         let fits = bool::from(lookup_hash(code.expose()).ct_eq(consent.finish_hash.as_slice()));
@@ -63,7 +64,8 @@ impl Service {
     async fn finish(&self, consent: Consent) -> Result<Mailbox, Error> {
         let app = self.app(consent.app).await?;
         let sealed = consent.answer.clone().ok_or(Error::EtagMismatch)?;
-        let pending = Pending::open(&self.parts.sealer, consent.id, &sealed, self.parts.clock.now())?;
+        let pending =
+            Pending::open(&self.parts.sealer, consent.id, &sealed, self.parts.clock.now())?;
         let claimed = Consent { state: ConsentState::Claimed, ..consent.clone() };
         let claim = claimed.clone();
         self.write(move |tx| {
@@ -165,7 +167,8 @@ impl Service {
             || account.app != app.id
             || account.subject == pending.subject;
         if !same_user || account.mailbox != pending.mailbox {
-            let words = "This mailbox is connected by another user of the provider. Nothing was stored.";
+            let words =
+                "This mailbox is connected by another user of the provider. Nothing was stored.";
             return Err(Error::ConsentNotUsable(words.to_owned()));
         }
         Ok(Some(account))
@@ -196,7 +199,12 @@ impl Service {
         }
     }
 
-    fn first_grant(&self, account: AccountId, generation: i64, token: &Secret) -> Result<Grant, Error> {
+    fn first_grant(
+        &self,
+        account: AccountId,
+        generation: i64,
+        token: &Secret,
+    ) -> Result<Grant, Error> {
         let now = self.parts.clock.now();
         let id = GrantId::new(now, &self.parts.entropy);
         let place = places::refresh_token(id, generation);

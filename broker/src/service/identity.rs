@@ -10,6 +10,7 @@ use crate::domain::ids::Mailbox;
 use crate::domain::provider::{Identity, Issued};
 use crate::domain::secret::Secret;
 use crate::providers::client::TokenKind;
+use crate::providers::id_token;
 use crate::providers::resolved::Resolved;
 use crate::service::finish_consent::Pending;
 use crate::service::open_consent::consent_target;
@@ -24,8 +25,9 @@ impl Service {
         provider: &Resolved,
         issued: Issued,
     ) -> Result<Pending, Error> {
-        let (refresh_token, access_token) = (issued.refresh_token.clone(), issued.access_token.clone());
-        let outcome = self.judge(consent, provider, issued).await;
+        let (refresh_token, access_token) =
+            (issued.refresh_token.clone(), issued.access_token.clone());
+        let outcome = self.judge(consent, app, provider, issued).await;
         if outcome.is_err() {
             let token = refresh_token.map(|token| (token, TokenKind::Refresh));
             let token = token.or(access_token.map(|token| (token, TokenKind::Access)));
@@ -37,9 +39,11 @@ impl Service {
     async fn judge(
         &self,
         consent: &Consent,
+        app: &App,
         provider: &Resolved,
         issued: Issued,
     ) -> Result<Pending, Error> {
+        let preset = self.preset(app)?;
         let refuse = |words: String| Error::ConsentNotUsable(words);
         let (Some(access_token), Some(refresh_token)) =
             (issued.access_token.clone(), issued.refresh_token.clone())
@@ -49,15 +53,17 @@ impl Service {
         };
         let target = consent_target(provider);
         if let Some(missing) = missing_scope(provider, &target, &issued) {
-            return Err(refuse(format!("You did not allow everything that is needed: {missing} is missing.")));
+            return Err(refuse(format!(
+                "You did not allow everything that is needed: {missing} is missing."
+            )));
         }
         let identity = self.identity(consent, provider, &issued, &access_token).await?;
         let mailbox = self.mailbox_of(consent, identity.as_ref())?;
         let pinned = identity.as_ref().and_then(|it| it.tenant.as_deref());
         Ok(Pending {
             mailbox,
-            subject: identity.as_ref().map(subject_of).unwrap_or_default(),
-            authority: pinned.and_then(|tid| provider.pinned_authority(tid)).unwrap_or_default(),
+            subject: identity.as_ref().map(Identity::account_subject).unwrap_or_default(),
+            authority: pinned.and_then(|tid| preset.pinned_authority(tid)).unwrap_or_default(),
             audience: target,
             access_token,
             refresh_token,
@@ -74,7 +80,7 @@ impl Service {
     ) -> Result<Option<Identity>, Error> {
         let refuse = |words: &str| Error::ConsentNotUsable(words.to_owned());
         let Some(id_token) = &issued.id_token else { return Ok(None) };
-        if provider.jwks_url.is_none() {
+        if provider.urls.jwks.is_none() {
             return Ok(None);
         }
         let sealed = consent.nonce.as_ref().ok_or_else(|| refuse("The request is incomplete."))?;
@@ -83,13 +89,27 @@ impl Service {
             self.parts.providers.verify_id_token(provider, id_token, nonce.expose()).await;
         let mut identity = verified.map_err(|error| {
             tracing::warn!(consent = %consent.name, %error, "an ID token was refused");
-            refuse("We could not verify who you are at the provider. Nothing was stored; try again.")
+            refuse(
+                "We could not verify who you are at the provider. Nothing was stored; try again.",
+            )
         })?;
         if identity.mailbox.is_none() && provider.identity.userinfo_for_mailbox {
-            identity.mailbox =
-                self.parts.providers.mailbox_from_userinfo(provider, access_token, &identity).await;
+            identity.mailbox = self.mailbox_from_userinfo(provider, access_token, &identity).await;
         }
         Ok(Some(identity))
+    }
+
+    /// The mailbox the userinfo endpoint names, if it speaks of the same user (OpenID Connect Core section 5.3.2).
+    async fn mailbox_from_userinfo(
+        &self,
+        provider: &Resolved,
+        access_token: &Secret,
+        identity: &Identity,
+    ) -> Option<String> {
+        let claims = self.parts.providers.userinfo(provider, access_token).await.ok()?;
+        let same =
+            claims.get("sub").and_then(|sub| sub.as_str()) == Some(identity.subject.as_str());
+        if same { id_token::mailbox(&provider.identity, &claims) } else { None }
     }
 
     /// The mailbox this consent is for; refused if the provider names another.
@@ -132,12 +152,4 @@ fn missing_scope(provider: &Resolved, target: &str, issued: &Issued) -> Option<S
     let granted = issued.scopes.as_ref()?;
     let wanted = &provider.targets.get(target)?.scopes;
     wanted.iter().find(|scope| !granted.iter().any(|one| one.eq_ignore_ascii_case(scope))).cloned()
-}
-
-/// The name under which a user is remembered: the subject, within its tenant where there is one.
-fn subject_of(identity: &Identity) -> String {
-    match &identity.tenant {
-        Some(tenant) => format!("{tenant}.{}", identity.subject),
-        None => identity.subject.clone(),
-    }
 }

@@ -179,7 +179,9 @@ impl Service {
         let words = match consent.state {
             ConsentState::Finished => "This link was used already. The mailbox is connected.",
             ConsentState::Cancelled => "This request was withdrawn.",
-            ConsentState::Failed => "This link was used already and did not succeed. Ask for a new one.",
+            ConsentState::Failed => {
+                "This link was used already and did not succeed. Ask for a new one."
+            }
             _ => "This link has expired. Ask for a new one.",
         };
         Err(Error::ConsentNotUsable(words.to_owned()))

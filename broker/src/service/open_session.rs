@@ -14,10 +14,11 @@ use crate::domain::credential::Credential;
 use crate::domain::event::{Event, What};
 use crate::domain::ids::{Mailbox, ResourceId, SessionId};
 use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
+use crate::domain::provider::InitialResponse;
 use crate::domain::secret::Secret;
 use crate::domain::session::MailSession;
 use crate::providers::resolved::Resolved;
-use crate::seal::credential::{Kind, parse};
+use crate::seal::credential::{KeyedHash, Kind, parse};
 use crate::service::{Error, Service};
 
 /// How long a refused login waits for its answer. The same for every reason.
@@ -135,7 +136,7 @@ impl Service {
         let event = Event { subject: credential.key.clone(), ..event };
         self.write(move |tx| {
             Box::pin(async move {
-                tx.insert_session(&session).await?;
+                tx.insert_mail_session(&session).await?;
                 tx.touch_credential(credential.id, now, &session.client_address).await?;
                 tx.append_audit(event).await.map(drop)
             })
@@ -152,16 +153,19 @@ impl Service {
         now: Time,
     ) -> Result<Option<(Credential, Account)>, Error> {
         let Ok(presented) = parse(attempt.secret.expose()) else { return Ok(None) };
-        if presented.kind() != Kind::Proxy {
+        if presented.kind != Kind::Proxy {
             return Ok(None);
         }
-        let row = self.read().await?.credential_by_key(presented.id().as_str()).await?;
+        let row = self.read().await?.credential_by_key(presented.id.as_str()).await?;
         let Some(row) = row else {
             self.parts.sealer.dummy_check(&presented);
             return Ok(None);
         };
         let credential = self.parts.sealer.admit(row)?;
-        let genuine = self.parts.sealer.matches_bytes(&presented, &credential.secret_hash)?;
+        let genuine = {
+            let stored = KeyedHash::from_bytes(&credential.secret_hash)?;
+            self.parts.sealer.matches(&presented, &stored)?
+        };
         let account = self.account(credential.account).await?;
         let admitted = credential.admits(attempt.protocol, attempt.address, now).is_ok();
         let named = account.project == *permit.project() && goes_by(&account, &attempt.login_name);
@@ -179,26 +183,27 @@ impl Service {
         let app = self.app(account.app).await?;
         let provider = self.resolve_for(&app, account)?;
         let no_host = || Error::AppRejected { app: app.name.to_string() };
-        let server = provider.mail_server(protocol).ok_or_else(no_host)?;
+        let server = provider.mail.get(&protocol).ok_or_else(no_host)?;
         let audience = Self::audience_of(&provider, protocol).ok_or_else(no_host)?;
         let permit = account.for_mail(audience);
         let ttl = self.session_ttl(&provider);
         let granted = self.token(permit, account.clone(), ttl, rejected).await?;
         Ok(Opened {
             session: SessionId::new(self.parts.clock.now(), &self.parts.entropy),
-            upstream: server.host,
-            mechanisms: server.mechanisms,
+            upstream: server.host.clone(),
+            mechanisms: server.sasl.clone(),
             sasl_user: account.sasl_user().to_owned(),
             secret: granted.secret,
             expires_at: granted.token.expires_at,
-            initial_response: server.initial_response,
+            initial_response: server.initial_response == InitialResponse::IfAdvertised,
             probe_after_login: server.probe_after_login,
         })
     }
 
     /// Ten minutes, unless the provider's tokens are short-lived: then whatever `token` thinks right.
     fn session_ttl(&self, provider: &Resolved) -> Option<Duration> {
-        (provider.token_life() >= SESSION_TTL * 2).then_some(SESSION_TTL)
+        let life = Duration::from_secs(provider.access_token.lifetime_s.into());
+        (life >= SESSION_TTL * 2).then_some(SESSION_TTL)
     }
 
     async fn refuse_login(

@@ -13,12 +13,11 @@ impl Service {
     /// Logs in to the mailbox once, over the first protocol the provider offers.
     pub(super) async fn prove(&self, provider: &Resolved, pending: &Pending) -> Result<(), Error> {
         let wanted = [MailProtocol::Imap, MailProtocol::Smtp];
-        let Some(server) = wanted.into_iter().find_map(|protocol| provider.mail_server(protocol))
-        else {
+        let Some(server) = wanted.iter().find_map(|protocol| provider.mail.get(protocol)) else {
             return Ok(());
         };
         let user = pending.mailbox.as_str();
-        match self.parts.proof.log_in(&server, user, &pending.access_token).await {
+        match self.parts.proof.log_in(server, user, &pending.access_token).await {
             Proof::Opened => Ok(()),
             Proof::Refused => Err(Error::ConsentNotUsable(format!(
                 "The mail server did not open {user} with it: you may have signed in as somebody else, or mail \

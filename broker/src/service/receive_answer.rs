@@ -146,8 +146,10 @@ impl Service {
     ) -> Result<Answer, Error> {
         let provider = self.resolve(app)?;
         let refuse = |words: &str| Error::ConsentNotUsable(words.to_owned());
-        provider.check_iss(arrival.iss.as_deref()).map_err(|_| {
-            refuse("The answer came from another provider than the one we asked. Nothing was stored.")
+        provider.check_iss(arrival.iss.as_deref(), app.endpoints.iss_advertised).map_err(|_| {
+            refuse(
+                "The answer came from another provider than the one we asked. Nothing was stored.",
+            )
         })?;
         if let Some(error) = &arrival.error {
             return Err(refuse(words_of_denial(error)));
@@ -178,7 +180,10 @@ impl Service {
         .await?;
         let mut to = Url::parse(&consent.return_uri).map_err(Error::ours)?;
         to.query_pairs_mut()
-            .append_pair("consent", &format!("projects/{}/consents/{}", consent.project, consent.name))
+            .append_pair(
+                "consent",
+                &format!("projects/{}/consents/{}", consent.project, consent.name),
+            )
             .append_pair("code", finish.expose());
         Ok(Answer::GoTo(to))
     }
@@ -262,7 +267,9 @@ fn foreign() -> Error {
 fn words_for_owner(error: &Error) -> String {
     match error {
         Error::ConsentNotUsable(words) => words.clone(),
-        Error::Unavailable(_) => "We could not store it. Nothing was changed; try again.".to_owned(),
+        Error::Unavailable(_) => {
+            "We could not store it. Nothing was changed; try again.".to_owned()
+        }
         _ => "Something is wrong on our side. Nothing was stored; ask for a new link.".to_owned(),
     }
 }
@@ -271,7 +278,9 @@ fn words_for_owner(error: &Error) -> String {
 fn words_of_denial(error: &str) -> &'static str {
     match error {
         "access_denied" | "consent_required" => "You did not allow it. Nothing was stored.",
-        "login_required" | "interaction_required" => "The provider could not sign you in. Try again.",
+        "login_required" | "interaction_required" => {
+            "The provider could not sign you in. Try again."
+        }
         "temporarily_unavailable" | "server_error" => {
             "The provider is temporarily unavailable. Try again in a few minutes."
         }
@@ -299,4 +308,3 @@ fn words_of_refusal(refused: &Refused) -> String {
     }
     .to_owned()
 }
-

@@ -101,8 +101,7 @@ impl Service {
         };
         let provider = self.resolve_for(&errand.app, account)?;
         let auth = self.client_auth(&errand.app).await?;
-        let answer =
-            self.parts.providers.refresh(&provider, &auth, &refresh_token, audience).await;
+        let answer = self.parts.providers.refresh(&provider, &auth, &refresh_token, audience).await;
         match answer {
             Ok(issued) => self.keep(errand, issued, &refresh_token).await,
             Err(refused) => Err(self.note(errand, refused).await?),
@@ -117,7 +116,7 @@ impl Service {
         if app.disabled {
             return Err(Error::AppDisabled { app: app.name.to_string() });
         }
-        let grant = self.read().await?.newest_grant(account.id).await?;
+        let grant = self.read().await?.current_grant(account.id).await?;
         let link = self.consent_link(&account);
         let grant = grant.ok_or(Error::NeedsConsent { link })?;
         let now = self.parts.clock.now();
@@ -154,13 +153,13 @@ impl Service {
         let event = self.refresh_event(&errand, 0);
         self.write(move |tx| {
             Box::pin(async move {
-                tx.insert_grant(&grant).await?;
+                tx.append_grant(&grant).await?;
                 tx.prove_grant(errand.account.id, errand.grant.generation).await?;
                 if let Some(token) = &stored {
                     tx.put_access_token(token).await?;
                 }
                 tx.end_attempt(errand.attempt.id, now, "issued", "").await?;
-                tx.set_refreshed(errand.account.id, now).await?;
+                tx.set_refreshed(errand.account.id, now, None).await?;
                 if errand.app.health != AppHealth::Accepted {
                     tx.set_app_health(errand.app.id, &AppHealth::Accepted).await?;
                 }
@@ -189,8 +188,9 @@ impl Service {
                 if refused.class == RefusalClass::AppBroken {
                     note_broken_app(tx, &errand.app, &refused.code, now).await?;
                 }
-                let newest = tx.newest_grant(errand.account.id).await?;
-                let unchanged = newest.is_some_and(|newest| newest.generation == errand.grant.generation);
+                let newest = tx.current_grant(errand.account.id).await?;
+                let unchanged =
+                    newest.is_some_and(|newest| newest.generation == errand.grant.generation);
                 // A newer generation means that a sibling won meanwhile: then this refusal says nothing.
                 if let (Some(standing), true) = (standing, unchanged) {
                     let target = (errand.account.id, None);

@@ -15,6 +15,9 @@ use crate::service::{Error, Service};
 /// How long after its opening a session can be renewed: a login upstream takes seconds.
 const RENEWABLE: Duration = Duration::from_secs(10 * 60);
 
+/// How often a session may ask for another token.
+const RENEWALS: i64 = 1;
+
 impl Service {
     /// Hands out another token for a session whose token, by its SHA-256, was refused.
     ///
@@ -28,10 +31,13 @@ impl Service {
     ) -> Result<SessionAnswer, Error> {
         let permit = caller.may_open_sessions()?;
         let session = self.renewable(&permit, id).await?;
+        let adapter = permit.caller();
         let claimed = self
-            .write(move |tx| Box::pin(async move { tx.claim_renewal(id).await }))
+            .write(move |tx| {
+                Box::pin(async move { tx.renew_mail_session(id, adapter, RENEWALS).await })
+            })
             .await?;
-        if !claimed {
+        if claimed.is_none() {
             return Err(Error::SessionNotUsable);
         }
         let account = self.account(session.account).await?;
@@ -46,14 +52,10 @@ impl Service {
         }
     }
 
-    async fn renewable(
-        &self,
-        permit: &OpenSessions,
-        id: SessionId,
-    ) -> Result<MailSession, Error> {
+    async fn renewable(&self, permit: &OpenSessions, id: SessionId) -> Result<MailSession, Error> {
         let now = self.parts.clock.now();
         let mut conn = self.read().await?;
-        let session = conn.session(id).await?.ok_or(Error::SessionNotUsable)?;
+        let session = conn.mail_session(id).await?.ok_or(Error::SessionNotUsable)?;
         let fits = session.adapter == permit.caller()
             && session.ended_at.is_none()
             && session.opened_at.after(RENEWABLE) > now;

@@ -2,9 +2,11 @@
 //!
 //! Never believes an adapter about another adapter's session: such a report is dropped. Invariant: one write a batch.
 
+use crate::clock::Time;
 use crate::domain::caller::Caller;
 use crate::domain::ids::SessionId;
 use crate::service::{Error, Service};
+use crate::store::SessionReport;
 
 /// One session's use since the last report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,14 +60,21 @@ impl Service {
         self.write(move |tx| {
             Box::pin(async move {
                 for report in &reports {
-                    let login = report.login.map_or("", UpstreamLogin::as_str);
-                    let bytes = (report.bytes_up, report.bytes_down);
-                    let ended = report.ended.then_some(now);
-                    tx.report_session(permit.caller(), report.session, bytes, ended, login).await?;
+                    tx.report_mail_session(permit.caller(), &row(report, now)).await?;
                 }
                 Ok(())
             })
         })
         .await
+    }
+}
+
+fn row(report: &Report, now: Time) -> SessionReport {
+    SessionReport {
+        session: report.session,
+        bytes_up: report.bytes_up,
+        bytes_down: report.bytes_down,
+        ended_at: report.ended.then_some(now),
+        upstream: report.login.map_or("", UpstreamLogin::as_str).to_owned(),
     }
 }

@@ -20,17 +20,14 @@ impl Service {
     /// The provider behind an app.
     pub(super) fn resolve(&self, app: &App) -> Result<Resolved, Error> {
         let preset = self.preset(app)?;
-        preset.resolve(app, self.parts.providers.addresses()).map_err(Error::ours)
+        preset.resolve(app, None, self.parts.providers.addresses()).map_err(Error::ours)
     }
 
     /// The provider behind an account: where sign-in told the tenant, pinned to it.
     pub(super) fn resolve_for(&self, app: &App, account: &Account) -> Result<Resolved, Error> {
-        let provider = self.resolve(app)?;
-        if account.authority.is_empty() {
-            return Ok(provider);
-        }
-        let pinned = App { authority: account.authority.clone(), ..app.clone() };
-        self.resolve(&pinned)
+        let pinned = Some(account.authority.as_str());
+        let addresses = self.parts.providers.addresses();
+        self.preset(app)?.resolve(app, pinned, addresses).map_err(Error::ours)
     }
 
     /// What the client shows at the token endpoint.

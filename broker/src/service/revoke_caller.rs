@@ -23,7 +23,9 @@ impl Service {
     ) -> Result<CallerView, Error> {
         let view = self.caller(permit, name).await?;
         if view.caller.resource_name() == permit.manage().actor() {
-            return Err(Error::InUse("this is the caller you are calling as: use another".to_owned()));
+            return Err(Error::InUse(
+                "this is the caller you are calling as: use another".to_owned(),
+            ));
         }
         if view.caller.revoked_at.is_some() {
             return Ok(view);
@@ -58,7 +60,8 @@ impl Service {
         }
         let event = self.caller_event(permit, What::CallerKeyRevoked, name);
         let event = Event { detail: key.to_owned(), ..event };
-        let (sealer, now, key) = (self.parts.sealer.clone(), self.parts.clock.now(), key.to_owned());
+        let (sealer, now, key) =
+            (self.parts.sealer.clone(), self.parts.clock.now(), key.to_owned());
         self.write(move |tx| {
             Box::pin(async move {
                 let stale = store::Error::Stale { what: CallerKey::TABLE };

@@ -23,7 +23,8 @@ impl Service {
             return Ok(view);
         }
         let event = self.credential_event(permit, What::CredentialRevoked, &view);
-        let (sealer, now, key) = (self.parts.sealer.clone(), self.parts.clock.now(), key.to_owned());
+        let (sealer, now, key) =
+            (self.parts.sealer.clone(), self.parts.clock.now(), key.to_owned());
         let credential = self
             .write(move |tx| {
                 Box::pin(async move {

@@ -25,7 +25,8 @@ impl Service {
         let old = self.credential(permit, key).await?;
         let now = self.parts.clock.now();
         if old.credential.state(now) != CredentialState::Active {
-            let words = format!("credential {key} was rotated already or has ended: create a new one");
+            let words =
+                format!("credential {key} was rotated already or has ended: create a new one");
             return Err(Error::InUse(words));
         }
         let draft = CredentialDraft {

@@ -28,7 +28,7 @@ impl Service {
         let now = self.parts.clock.now();
         let mut conn = self.read().await?;
         let counts = conn.counts(permit.project(), now).await?;
-        let schema_version = conn.schema_version().await?;
+        let schema_version = self.parts.store.schema_version();
         Ok(Status {
             engine: self.parts.store.engine(),
             schema_version,

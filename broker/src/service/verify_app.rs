@@ -19,8 +19,8 @@ impl Service {
         let app = self.app_named(permit.project(), name).await?;
         let provider = self.resolve(&app)?;
         let auth = self.client_auth(&app).await?;
-        let host = provider.token_url.host_str().unwrap_or_default().to_owned();
-        let mut findings = vec![format!("token endpoint: {}", provider.token_url)];
+        let host = provider.urls.token.host_str().unwrap_or_default().to_owned();
+        let mut findings = vec![format!("token endpoint: {}", provider.urls.token)];
         let verdict =
             self.parts.providers.verify_client(&provider, &auth, &self.parts.entropy).await;
         let health = match verdict {
@@ -29,7 +29,10 @@ impl Service {
                 Some(AppHealth::Accepted)
             }
             ClientVerdict::Rejected(refused) => {
-                findings.push(format!("{host} refuses this client: {} {}", refused.code, refused.words));
+                findings.push(format!(
+                    "{host} refuses this client: {} {}",
+                    refused.code, refused.words
+                ));
                 findings.push("add a new secret with `brokerctl app add-secret`".to_owned());
                 let since = self.parts.clock.now();
                 Some(AppHealth::Rejected { since, code: refused.code })

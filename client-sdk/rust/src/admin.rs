@@ -3,6 +3,7 @@
 //! Never repeats a call. Invariant: [`Admin::ask`] ends within the deadline, with the typed [`Error`]. Next: `door`.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokenbroker_proto::v1::account_service_client::AccountServiceClient;
 use tokenbroker_proto::v1::app_service_client::AppServiceClient;
@@ -22,6 +23,7 @@ use crate::transport::Connection;
 #[derive(Clone, Debug)]
 pub struct Admin {
     connection: Connection,
+    deadline: Duration,
 }
 
 impl Admin {
@@ -35,7 +37,17 @@ impl Admin {
 
     /// Over a connection that is there.
     pub fn over(connection: Connection) -> Self {
-        Self { connection }
+        Self { deadline: connection.deadline(), connection }
+    }
+
+    /// The same clients for calls that may take `deadline`: those that make the broker call a provider.
+    #[must_use]
+    pub fn within(&self, deadline: Duration) -> Self {
+        Self { connection: self.connection.clone(), deadline }
+    }
+
+    fn door(&self) -> Door {
+        self.connection.door().within(self.deadline)
     }
 
     /// Awaits a call of one of the clients, within the deadline.
@@ -46,42 +58,42 @@ impl Admin {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Error> {
-        let answer = tokio::time::timeout(self.connection.deadline(), call).await;
+        let answer = tokio::time::timeout(self.deadline, call).await;
         Ok(answer.map_err(|_| Error::Deadline)??.into_inner())
     }
 
     /// Apps.
     pub fn apps(&self) -> AppServiceClient<Door> {
-        AppServiceClient::new(self.connection.door())
+        AppServiceClient::new(self.door())
     }
 
     /// Accounts.
     pub fn accounts(&self) -> AccountServiceClient<Door> {
-        AccountServiceClient::new(self.connection.door())
+        AccountServiceClient::new(self.door())
     }
 
     /// Consents.
     pub fn consents(&self) -> ConsentServiceClient<Door> {
-        ConsentServiceClient::new(self.connection.door())
+        ConsentServiceClient::new(self.door())
     }
 
     /// Proxy credentials.
     pub fn credentials(&self) -> CredentialServiceClient<Door> {
-        CredentialServiceClient::new(self.connection.door())
+        CredentialServiceClient::new(self.door())
     }
 
     /// Callers.
     pub fn callers(&self) -> CallerServiceClient<Door> {
-        CallerServiceClient::new(self.connection.door())
+        CallerServiceClient::new(self.door())
     }
 
     /// The audit.
     pub fn audit(&self) -> AuditServiceClient<Door> {
-        AuditServiceClient::new(self.connection.door())
+        AuditServiceClient::new(self.door())
     }
 
     /// The broker itself.
     pub fn system(&self) -> SystemServiceClient<Door> {
-        SystemServiceClient::new(self.connection.door())
+        SystemServiceClient::new(self.door())
     }
 }

@@ -1,11 +1,13 @@
 //! Keeps tokens, asks for newer ones ahead of time, and lets one question serve all who wait for the same answer.
 //!
-//! Never hands out a token that was rejected or has ended; never asks twice at once for the same thing. A refusal that
-//! somebody has to mend (consent, rights) drops the token: the broker decided. A failure that passes by itself does not:
-//! the token is handed out, marked stale, while it lives. Invariant: asking runs in tasks of the cache's own, so a caller
-//! that goes away ends nobody else's wait; they end when the last clone is dropped. Next: `tokens`' `Wire` is the source.
+//! Never hands out a token that was rejected or has ended; never asks twice at once for the same thing. A refusal
+//! that somebody has to mend (consent, rights) drops the token: the broker decided. A failure that passes by itself
+//! does not: the token is handed out, marked stale, while it lives. Invariant: asking runs in tasks of the cache's
+//! own, so a caller that goes away ends nobody else's wait; they end when the last clone is dropped. Next: `tokens`'
+//! `Wire` is the source.
 
-use std::collections::HashMap;
+mod table;
+
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,11 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use self::table::{Table, passes};
 use crate::errors::Error;
 use crate::token::AccessToken;
 
-/// No key is asked about ahead of time more often than this.
-const LEAST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a caller joins a question that turns out to have been another one's.
 const JOINS: usize = 3;
 
@@ -54,19 +55,6 @@ pub(crate) struct TokenCache<S> {
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
-struct Table {
-    entries: HashMap<Key, Entry>,
-    limit: usize,
-}
-
-struct Entry {
-    token: Option<AccessToken>,
-    rejected: Option<[u8; 32]>,
-    look_again: Instant,
-    used: Instant,
-    flight: Option<watch::Receiver<Outcome>>,
-}
-
 enum Found {
     Token(AccessToken),
     Flight { outcome: watch::Receiver<Outcome>, ours: bool },
@@ -75,7 +63,7 @@ enum Found {
 impl<S: Source> TokenCache<S> {
     /// Keeps at most `limit` tokens.
     pub(crate) fn new(source: S, limit: usize) -> Self {
-        let table = Table { entries: HashMap::new(), limit };
+        let table = Table::new(limit);
         Self { source: Arc::new(source), table: Arc::new(Mutex::new(table)), tasks: Arc::default() }
     }
 
@@ -150,8 +138,8 @@ impl<S: Source> TokenCache<S> {
         outcome
     }
 
-    /// Whether an answer serves this caller: always if it asked itself, else if it lives long enough and was not rejected
-    /// meanwhile.
+    /// Whether an answer serves this caller: always if it asked itself, else if it lives long enough and was not
+    /// rejected meanwhile.
     fn serves(&self, ask: &Ask, token: &AccessToken, ours: bool) -> bool {
         let table = lock(&self.table);
         let rejected = table.entries.get(&ask.key).and_then(|entry| entry.rejected);
@@ -171,46 +159,6 @@ impl<S: Source> TokenCache<S> {
     }
 }
 
-impl Entry {
-    fn new(now: Instant) -> Self {
-        Self { token: None, rejected: None, look_again: now, used: now, flight: None }
-    }
-
-    /// The token at hand if it will do. One the broker itself called stale does until it is worth asking again.
-    fn usable(&self, min_ttl: Option<Duration>, now: Instant) -> Option<AccessToken> {
-        let token = self.token.as_ref()?;
-        let best_there_is = token.is_stale() && now < self.look_again;
-        let lives = !token.left(now).is_zero();
-        (lives && (best_there_is || token.lasts(min_ttl, now))).then(|| token.clone())
-    }
-}
-
-impl Table {
-    /// The entry for `key`, made if need be. `None` if there is no room.
-    fn entry(&mut self, key: &Key, now: Instant) -> Option<&mut Entry> {
-        if !self.entries.contains_key(key) {
-            self.make_room(now)?;
-            self.entries.insert(key.clone(), Entry::new(now));
-        }
-        self.entries.get_mut(key)
-    }
-
-    /// Drops what has ended or, if nothing has, what was not used for longest.
-    fn make_room(&mut self, now: Instant) -> Option<()> {
-        if self.entries.len() < self.limit {
-            return Some(());
-        }
-        let ended = |entry: &Entry| entry.token.as_ref().is_none_or(|t| t.left(now).is_zero());
-        self.entries.retain(|_, entry| entry.flight.is_some() || !ended(entry));
-        if self.entries.len() >= self.limit {
-            let idle = self.entries.iter().filter(|(_, entry)| entry.flight.is_none());
-            let oldest = idle.min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone())?;
-            self.entries.remove(&oldest);
-        }
-        Some(())
-    }
-}
-
 /// Puts a question's outcome into the table and tells those who wait, also when the task is cut short.
 struct Landing {
     table: Weak<Mutex<Table>>,
@@ -221,7 +169,7 @@ struct Landing {
 impl Landing {
     fn land(self, outcome: Result<AccessToken, Error>) {
         if let Some(table) = self.table.upgrade() {
-            settle(&mut lock(&table), &self.key, &outcome);
+            lock(&table).settle(&self.key, &outcome);
         }
         self.tell.send_replace(Some(outcome));
     }
@@ -237,35 +185,6 @@ impl Drop for Landing {
             entry.flight = None;
         }
     }
-}
-
-fn settle(table: &mut Table, key: &Key, outcome: &Result<AccessToken, Error>) {
-    let now = Instant::now();
-    let Some(entry) = table.entries.get_mut(key) else { return };
-    entry.flight = None;
-    match outcome {
-        Ok(token) if entry.rejected == Some(token.hash()) => {}
-        Ok(token) => {
-            entry.look_again = token.refresh_at().max(now + LEAST_PAUSE);
-            if token.is_stale() {
-                entry.look_again = now + LEAST_PAUSE;
-            }
-            entry.token = Some(token.clone());
-            entry.rejected = None;
-        }
-        Err(error) if passes(error) => {
-            let pause = error.retry_after().unwrap_or_default().max(LEAST_PAUSE);
-            entry.look_again = now + pause;
-        }
-        Err(_) => {
-            table.entries.remove(key);
-        }
-    }
-}
-
-/// Whether a failure says nothing about the token at hand.
-fn passes(error: &Error) -> bool {
-    error.is_retryable() || matches!(error, Error::Internal { .. })
 }
 
 async fn landed(mut outcome: watch::Receiver<Outcome>) -> Result<AccessToken, Error> {

@@ -1,7 +1,7 @@
 //! The one place that reads the wall clock.
 //!
-//! The broker speaks in timestamps, waiting is done on tokio's clock. Invariant: both are read together, once per answer, so
-//! that a wall clock that is set later moves no deadline. Next: `token` keeps the tokio side.
+//! The broker speaks in timestamps, waiting is done on tokio's clock. Invariant: both are read together, once per
+//! answer, so that a wall clock that is set later moves no deadline. Next: `token` keeps the tokio side.
 
 use std::time::{Duration, SystemTime};
 

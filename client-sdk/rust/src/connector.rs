@@ -1,9 +1,9 @@
 //! Dials one endpoint, and remembers for a moment that it could not.
 //!
-//! A channel that cannot connect fails the calls that wait for it one by one, each after a dial of its own: behind a host
-//! that swallows packets the last of them would wait for minutes. Invariant: within [`COOLING`] of a dial that led nowhere,
-//! further dials fail at once. Never speaks TLS; tonic wraps that around, and its failure is seen here as a stream that is
-//! dropped before anything was read from it. Next: `transport`.
+//! A channel that cannot connect fails the calls that wait for it one by one, each after a dial of its own: behind a
+//! host that swallows packets the last of them would wait for minutes. Invariant: within [`COOLING`] of a dial that
+//! led nowhere, further dials fail at once. Never speaks TLS; tonic wraps that around, and its failure is seen here
+//! as a stream that is dropped before anything was read from it. Next: `transport`.
 
 use std::io;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! From a gRPC status with google.rpc details to an [`Error`]; the one place that reads them.
 //!
-//! Never decides by text. Invariant: the reason decides; without one (a proxy answered, an older broker) the code does.
-//! Next: `errors`.
+//! Never decides by text. Invariant: the reason decides; without one (a proxy answered, an older broker) the code
+//! does. Next: `errors`.
 
 use std::error::Error as _;
 use std::time::Duration;

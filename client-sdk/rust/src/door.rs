@@ -1,7 +1,8 @@
 //! Sends one call: puts the API key on it, gives it a deadline, and tries the next endpoint while nothing was sent.
 //!
-//! Never repeats a call that may have reached a broker; that is `retry`'s, for calls that are safe to do twice. Invariant:
-//! what fails here fails as our own [`Error`], found again inside the `Status` that tonic makes of it. Next: `transport`.
+//! Never repeats a call that may have reached a broker; that is `retry`'s, for calls that are safe to do twice.
+//! Invariant: what fails here fails as our own [`Error`], found again inside the `Status` that tonic makes of it.
+//! Next: `transport`.
 
 use std::error::Error as StdError;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What can go wrong, by who has to act.
 //!
-//! Never carries a secret. Invariant: programs decide by variant or [`Error::reason`], never by text. Next: `details` turns
-//! wire answers into these; `retry` and `cache` decide by [`Error::is_retryable`].
+//! Never carries a secret. Invariant: programs decide by variant or [`Error::reason`], never by text. Next: `details`
+//! turns wire answers into these; `retry` and `cache` decide by [`Error::is_retryable`].
 
 use std::time::Duration;
 
@@ -66,7 +66,8 @@ pub enum Error {
     Unavailable {
         /// The broker's words.
         message: String,
-        /// `PROVIDER_UNAVAILABLE`, `REFRESH_IN_PROGRESS`, `BROKER_UNAVAILABLE`, or none if something in between answered.
+        /// `PROVIDER_UNAVAILABLE`, `REFRESH_IN_PROGRESS`, `BROKER_UNAVAILABLE`, or none if something in between
+        /// answered.
         reason: Option<ErrorReason>,
         /// When to come back.
         retry_after: Option<Duration>,
@@ -207,8 +208,8 @@ impl Error {
         })
     }
 
-    /// Whether the same call may work later without anybody acting. Says nothing about whether repeating it is safe: a
-    /// call that ended in [`Error::Deadline`] or [`Error::Disconnected`] may have been done.
+    /// Whether the same call may work later without anybody acting. Says nothing about whether repeating it is safe:
+    /// a call that ended in [`Error::Deadline`] or [`Error::Disconnected`] may have been done.
     pub fn is_retryable(&self) -> bool {
         self.fault() == Fault::Time
     }

@@ -1,6 +1,7 @@
 //! Secrets in this process's memory and where the API key comes from.
 //!
-//! Never prints one. Invariant: a key file that others on the machine can read is refused. Next: `door` puts the key on calls.
+//! Never prints one. Invariant: a key file that others on the machine can read is refused. Next: `door` puts the key
+//! on calls.
 
 use std::fmt;
 use std::fs::File;

@@ -1,8 +1,8 @@
 //! The Rust client of Token Broker: access tokens for services, mail logins for adapters, the admin API for tools.
 //!
-//! Never logs a secret, never retries what is not safe to do twice, never waits without a deadline. Invariant: whatever
-//! goes wrong ends in one typed [`Error`] that says who has to act. Next: [`TokenBroker`] for services, [`MailLogin`]
-//! for adapters, [`Admin`] for tools; all three share a [`Connection`], made from [`Options`].
+//! Never logs a secret, never retries what is not safe to do twice, never waits without a deadline. Invariant:
+//! whatever goes wrong ends in one typed [`Error`] that says who has to act. Next: [`TokenBroker`] for services,
+//! [`MailLogin`] for adapters, [`Admin`] for tools; all three share a [`Connection`], made from [`Options`].
 //!
 //! Time: decisions are made on tokio's clock ([`tokio::time::Instant`]), so `tokio::time::pause` works in tests of
 //! applications. The wall clock is read once per answer, to translate the broker's timestamps.

@@ -1,7 +1,8 @@
 //! The adapter plane: shows a mail client's login to the broker and learns where and with what to log in upstream.
 //!
-//! Never repeats a login: each answer is one in the broker's audit. Only a call of which nothing was sent goes to the next
-//! endpoint. Invariant: a wrong credential is a [`Verdict`], an [`Error`] is about the broker or us. Next: `retry::once`.
+//! Never repeats a login: each answer is one in the broker's audit. Only a call of which nothing was sent goes to the
+//! next endpoint. Invariant: a wrong credential is a [`Verdict`], an [`Error`] is about the broker or us. Next:
+//! `retry::once`.
 
 use std::time::{Duration, SystemTime};
 

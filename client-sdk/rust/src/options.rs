@@ -1,6 +1,7 @@
 //! What a user may say about the broker to call, checked before anything is called.
 //!
-//! Never dials. Invariant: a key never travels in clear off this machine unless that was said. Next: `transport` dials.
+//! Never dials. Invariant: a key never travels in clear off this machine unless that was said. Next: `transport`
+//! dials.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +29,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The broker at `endpoint`, such as `https://broker.example.net:8640`. Plain `http` is taken for loopback hosts only.
+    /// The broker at `endpoint`, such as `https://broker.example.net:8640`. Plain `http` is taken for loopback hosts
+    /// only.
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoints: vec![endpoint.into()],
@@ -91,7 +93,8 @@ impl Options {
         self
     }
 
-    /// How many HTTP/2 connections to keep to an endpoint, 1 to 64. Default 1, which carries thousands of calls a second.
+    /// How many HTTP/2 connections to keep to an endpoint, 1 to 64. Default 1, which carries thousands of calls a
+    /// second.
     #[must_use]
     pub fn connections(mut self, count: usize) -> Self {
         self.connections = count;
@@ -105,8 +108,8 @@ impl Options {
         self
     }
 
-    /// Takes plain `http` to hosts off loopback too: keys and tokens then cross the network in clear. For networks that
-    /// encrypt by themselves.
+    /// Takes plain `http` to hosts off loopback too: keys and tokens then cross the network in clear. For networks
+    /// that encrypt by themselves.
     #[must_use]
     pub fn allow_plaintext(mut self) -> Self {
         self.allow_plaintext = true;

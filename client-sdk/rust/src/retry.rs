@@ -1,7 +1,8 @@
 //! Repeats calls that are safe to do twice: reads, and `GetAccessToken`.
 //!
-//! Never repeats anything else, never waits past the call's deadline. Invariant: a wait that would end after the deadline
-//! is not begun; the caller gets the error, with its `retry_after`, at once. Next: `tokens` calls through here.
+//! Never repeats anything else, never waits past the call's deadline. Invariant: a wait that would end after the
+//! deadline is not begun; the caller gets the error, with its `retry_after`, at once. Next: `tokens` calls through
+//! here.
 
 use std::time::Duration;
 

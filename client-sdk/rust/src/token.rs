@@ -1,7 +1,7 @@
 //! An access token and what is known of it.
 //!
-//! Never prints itself. Invariant: how long it lives is measured on tokio's clock from the moment it came, so a wall clock
-//! that is set later neither kills nor prolongs it. Next: `cache` keeps these.
+//! Never prints itself. Invariant: how long it lives is measured on tokio's clock from the moment it came, so a wall
+//! clock that is set later neither kills nor prolongs it. Next: `cache` keeps these.
 
 use std::fmt;
 use std::sync::Arc;
@@ -150,8 +150,8 @@ impl AccessToken {
         self.granted.refresh_at
     }
 
-    /// Whether it lives long enough for a caller that wants `min_ttl`. Who wants nothing special gets five minutes, or half of
-    /// what there was where tokens are that short.
+    /// Whether it lives long enough for a caller that wants `min_ttl`. Who wants nothing special gets five minutes,
+    /// or half of what there was where tokens are that short.
     pub(crate) fn lasts(&self, min_ttl: Option<Duration>, now: Instant) -> bool {
         let whole = self.granted.expires.saturating_duration_since(self.granted.arrived);
         let wanted = min_ttl.unwrap_or_else(|| USUAL_MIN_TTL.min(whole / 2));

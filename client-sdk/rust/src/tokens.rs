@@ -1,7 +1,7 @@
 //! Access tokens for services: the front door of this crate.
 //!
-//! Never returns a token the resource refused. Invariant: every call ends within its deadline. Next: `cache` answers what it
-//! can, `Wire` asks the broker for the rest.
+//! Never returns a token the resource refused. Invariant: every call ends within its deadline. Next: `cache` answers
+//! what it can, `Wire` asks the broker for the rest.
 
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -44,7 +44,8 @@ impl TokenBroker {
         Self { connection, cache: TokenCache::new(wire, cache_entries) }
     }
 
-    /// A token for `account`: an id, a mailbox address, or `projects/{project}/accounts/{account}`. Await what is returned.
+    /// A token for `account`: an id, a mailbox address, or `projects/{project}/accounts/{account}`. Await what is
+    /// returned.
     pub fn access_token(&self, account: impl Into<String>) -> TokenCall<'_> {
         TokenCall {
             broker: self,
@@ -54,8 +55,8 @@ impl TokenBroker {
         }
     }
 
-    /// Says that the resource refused `token`: it is not handed out again, and the next call for it has the broker fetch
-    /// another.
+    /// Says that the resource refused `token`: it is not handed out again, and the next call for it has the broker
+    /// fetch another.
     pub fn reject(&self, token: &AccessToken) {
         self.cache.reject(token);
     }

@@ -1,7 +1,7 @@
 //! Channels to the brokers: which endpoint is asked first, and which one works.
 //!
-//! Never sends anything itself. Invariant: the endpoint that worked last is asked first, so a lost broker costs one failed
-//! dial and not one per call. Next: `door` sends calls through here.
+//! Never sends anything itself. Invariant: the endpoint that worked last is asked first, so a lost broker costs one
+//! failed dial and not one per call. Next: `door` sends calls through here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,8 +56,8 @@ impl Connection {
         })))
     }
 
-    /// What the generated clients of [`v1`](crate::v1) take as their transport: adds the API key and a deadline, and goes
-    /// to the next endpoint when one cannot be reached.
+    /// What the generated clients of [`v1`](crate::v1) take as their transport: adds the API key and a deadline, and
+    /// goes to the next endpoint when one cannot be reached.
     pub fn door(&self) -> Door {
         Door::new(self.clone())
     }

@@ -1,6 +1,6 @@
 //! The SDK against a broker in this process that answers what the test says.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says so by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test says so by panicking")]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -55,10 +55,14 @@ impl Broker {
 
     /// Starts it on a runtime of its own, so that stopping it breaks its connections too.
     async fn start(&self) -> Running {
+        self.start_on(tonic::transport::Server::builder()).await
+    }
+
+    async fn start_on(&self, mut server: tonic::transport::Server) -> Running {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let router = tonic::transport::Server::builder()
+        let router = server
             .add_service(TokenServiceServer::new(self.clone()))
             .add_service(MailLoginServiceServer::new(self.clone()));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -368,4 +372,26 @@ impl Swallowing {
     fn url(&self) -> String {
         format!("https://{}", self.0.local_addr().unwrap())
     }
+}
+
+#[tokio::test]
+async fn a_broker_is_trusted_by_its_authority_and_not_without() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let identity = tonic::transport::Identity::from_pem(&cert, key);
+    let tls = tonic::transport::ServerTlsConfig::new().identity(identity);
+    let broker = Broker::default();
+    let server = tonic::transport::Server::builder().tls_config(tls).unwrap();
+    let running = broker.start_on(server).await;
+    let url = format!("https://localhost:{}", running.address.port());
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), cert).unwrap();
+
+    let trusting = TokenBroker::connect(options(&url).ca_file(ca.path())).await.unwrap();
+    assert_eq!(trusting.access_token("ann").await.unwrap().expose(), "usual");
+
+    let wary = MailLogin::connect(options(&url)).await.unwrap();
+    let error = wary.open_session(login(), LONG).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert_eq!(broker.calls(), 1, "the key went to nobody else");
 }

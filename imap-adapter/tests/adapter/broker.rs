@@ -65,6 +65,16 @@ impl Broker {
         );
     }
 
+    /// The same in TLS, with this certificate and key in PEM.
+    pub(crate) fn serve_tls(&self, listener: TcpListener, certificate: &str, key: &str) {
+        let service = MailLoginServiceServer::new(self.clone());
+        let identity = tonic::transport::Identity::from_pem(certificate, key);
+        let tls = tonic::transport::ServerTlsConfig::new().identity(identity);
+        let mut server = tonic::transport::Server::builder().tls_config(tls).unwrap();
+        let incoming = TcpListenerStream::new(listener);
+        tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
+    }
+
     fn session(&self, token: &str) -> MailSession {
         MailSession {
             session: "s-1".to_owned(),

@@ -5,9 +5,10 @@ use std::time::Duration;
 use adapter_core::adapter::Adapter;
 use adapter_core::settings::ListenerTls;
 use imap_adapter::Imap;
+use tokio::net::TcpStream;
 
 use crate::server::Manners;
-use crate::world::{Client, World, eventually, listener, login, settings};
+use crate::world::{Client, PATIENCE, World, eventually, listener, login, settings};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -36,27 +37,28 @@ async fn one_address_cannot_hold_all_places_but_its_logged_in_clients_do_not_cou
         settings.limits.unauthenticated_per_ip = 1;
     })
     .await;
-    let idle = world.client().await;
-    let mut second = world.client().await;
-    let mut idle = idle;
-    // Whichever was second is hung up on.
-    let (first, other) = tokio::join!(idle.line(), second.line());
-    assert!(first.is_empty() != other.is_empty(), "{first:?} {other:?}");
-    drop((idle, second));
-    eventually_free(&world).await;
-    let _logged_in = world.logged_in().await;
-    assert!(world.client().await.line().await.starts_with("* OK "));
+    let (mut first, mut second) = (world.client().await, world.client().await);
+    // Whichever came second is hung up on.
+    let (heard, other) = tokio::join!(first.line(), second.line());
+    assert!(heard.is_empty() != other.is_empty(), "{heard:?} {other:?}");
+    drop((first, second));
+    let mut client = greeted(&world).await;
+    client.say(&login()).await;
+    assert!(client.line().await.starts_with("a OK "));
+    greeted(&world).await;
 }
 
-async fn eventually_free(world: &World) {
-    for _ in 0..200 {
-        if world.client().await.line().await.starts_with("* OK ") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            return;
+/// A client that was let in, as soon as there is room.
+async fn greeted(world: &World) -> Client<TcpStream> {
+    let knock = async {
+        loop {
+            let mut client = world.client().await;
+            if client.line().await.starts_with("* OK ") {
+                return client;
+            }
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the place was never given back");
+    };
+    tokio::time::timeout(PATIENCE, knock).await.expect("room in time")
 }
 
 #[tokio::test]

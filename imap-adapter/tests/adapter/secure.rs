@@ -2,6 +2,7 @@
 
 use adapter_core::settings::ListenerTls;
 use tokenbroker_proto::v1::TlsMode;
+use tokio::net::TcpListener;
 
 use crate::server::{Begin, Manners};
 use crate::world::{Identity, World, listener, login};
@@ -62,6 +63,21 @@ async fn a_command_sent_along_with_starttls_is_never_answered() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_shakes_hands_is_shown_out_and_holds_nobody_up() {
+    let identity = Identity::new();
+    let world = World::with(Manners::default(), |settings| {
+        settings.listeners = vec![listener(ListenerTls::Implicit)];
+        settings.certificate = Some(identity.files());
+        settings.limits.tls = std::time::Duration::from_secs(5);
+    })
+    .await;
+    let mut silent = world.client().await;
+    let mut client = world.client().await.secure(&identity).await.unwrap();
+    assert!(client.line().await.starts_with("* OK "), "served while the other one is silent");
+    assert!(silent.rest().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_shown_without_a_restart() {
     let mut identity = Identity::new();
     let world = tls_world(&identity, ListenerTls::Implicit).await;
@@ -108,5 +124,29 @@ async fn a_server_that_cannot_be_trusted_gets_nothing() {
         assert!(answer.starts_with("a NO [UNAVAILABLE] "), "{answer}");
         let heard = world.server.heard.lock().unwrap().before_login.clone();
         assert!(!heard.contains("AUTHENTICATE"), "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn the_broker_is_asked_over_tls_and_only_if_its_certificate_is_trusted() {
+    let identity = Identity::new();
+    let (certificate, key) = (identity.pair.cert.pem(), identity.pair.signing_key.serialize_pem());
+    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://localhost:{}", place.local_addr().unwrap().port());
+    let mut place = Some(place);
+    for (trusted, answer) in [(Some(certificate.clone()), "a OK "), (None, "a NO [UNAVAILABLE] ")] {
+        let world = World::with(Manners::default(), |settings| {
+            settings.broker.endpoints = vec![endpoint.clone()];
+            settings.broker.ca_pem = trusted.clone();
+        })
+        .await;
+        if let Some(place) = place.take() {
+            world.broker.serve_tls(place, &certificate, &key);
+        }
+        let mut client = world.client().await;
+        client.line().await;
+        client.say(&login()).await;
+        let said = client.line().await;
+        assert!(said.starts_with(answer), "{said}");
     }
 }

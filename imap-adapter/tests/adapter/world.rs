@@ -21,7 +21,7 @@ use crate::broker::{Broker, CREDENTIAL, KEY, NAME};
 use crate::server::{Manners, Server};
 
 /// Nothing here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
     pub(crate) adapter: Adapter,

@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// How it behaves.
 #[derive(Clone)]
-pub struct Manners {
+pub(crate) struct Manners {
     /// The token it takes.
-    pub token: &'static str,
+    pub(crate) token: &'static str,
     /// What it says to any other, after the error challenge.
-    pub refusal: &'static str,
+    pub(crate) refusal: &'static str,
 }
 
 impl Default for Manners {
@@ -23,16 +23,16 @@ impl Default for Manners {
 }
 
 #[derive(Clone)]
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     /// The lines before a login, all connections together.
-    pub before_login: Arc<Mutex<Vec<String>>>,
+    pub(crate) before_login: Arc<Mutex<Vec<String>>>,
     /// The bytes after it.
-    pub after_login: Arc<Mutex<Vec<u8>>>,
+    pub(crate) after_login: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
-    pub async fn start(manners: Manners) -> Self {
+    pub(crate) async fn start(manners: Manners) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Self { address, before_login: Arc::default(), after_login: Arc::default() };
@@ -84,7 +84,7 @@ async fn line(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// What XOAUTH2 sends for the user that the broker names.
-pub fn response(token: &str) -> String {
+pub(crate) fn response(token: &str) -> String {
     let upstream = Upstream {
         host: String::new(),
         port: 0,

@@ -22,14 +22,14 @@ use crate::server::{Manners, Server};
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct World {
-    pub adapter: Adapter,
-    pub broker: Broker,
-    pub server: Server,
+pub(crate) struct World {
+    pub(crate) adapter: Adapter,
+    pub(crate) broker: Broker,
+    pub(crate) server: Server,
 }
 
 impl World {
-    pub async fn new(manners: Manners) -> Self {
+    pub(crate) async fn new(manners: Manners) -> Self {
         let server = Server::start(manners).await;
         let broker = Broker::new(server.address);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -40,7 +40,7 @@ impl World {
     }
 
     /// A client that was greeted.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let stream = TcpStream::connect(self.adapter.addresses[0]).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut client = Client(stream);
@@ -50,11 +50,11 @@ impl World {
 }
 
 /// EHLO and AUTH with the right credential.
-pub fn login() -> String {
+pub(crate) fn login() -> String {
     login_with(CREDENTIAL)
 }
 
-pub fn login_with(credential: &str) -> String {
+pub(crate) fn login_with(credential: &str) -> String {
     format!("EHLO client\r\nAUTH PLAIN {}\r\n", STANDARD.encode(format!("\0{NAME}\0{credential}")))
 }
 
@@ -80,15 +80,15 @@ fn settings(broker: SocketAddr) -> Settings {
 }
 
 /// Talks reply by reply, and never waits for ever.
-pub struct Client(TcpStream);
+pub(crate) struct Client(TcpStream);
 
 impl Client {
-    pub async fn say(&mut self, text: &str) {
+    pub(crate) async fn say(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
     /// The next reply with all its lines; what there is of it at the end.
-    pub async fn reply(&mut self) -> String {
+    pub(crate) async fn reply(&mut self) -> String {
         let mut reply = String::new();
         loop {
             let line = timeout(PATIENCE, self.line()).await.expect("a line in time");
@@ -100,7 +100,7 @@ impl Client {
     }
 
     /// Everything up to the end.
-    pub async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let mut rest = vec![];
         // A reset is an end too.
         let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("an end in time");

@@ -7,6 +7,7 @@ use tokenbroker_proto::v1::{ErrorReason, GetAccessTokenResponse};
 use tokio::sync::Semaphore;
 use tokio::time::advance;
 
+use super::table::LEAST_PAUSE;
 use super::*;
 use crate::clock::Moment;
 

@@ -1,0 +1,213 @@
+//! Every figure the broker counts: one list of names, units and words, and one function for each event.
+//!
+//! Never labelled with an account, a mailbox, an address or anything a client sent. Invariant: labels are `&'static str`, so
+//! what is not known when the program is built cannot become one. Next: `http/ops.rs` shows the figures.
+
+use std::time::Duration;
+
+use ::metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// What is measured, and in which unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A number of events, ever growing.
+    Counter,
+    /// A number that goes up and down.
+    Gauge,
+    /// How long something took, in seconds.
+    Seconds,
+    /// How many things came together.
+    Size,
+}
+
+/// One figure.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What is measured.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+macro_rules! figures {
+    ($($constant:ident, $name:literal, $kind:ident, $labels:expr, $help:literal;)*) => {
+        $(const $constant: &str = concat!("token_broker_", $name);)*
+
+        /// Every figure there is.
+        pub const ALL: &[Metric] = &[
+            $(Metric { name: $constant, kind: Kind::$kind, labels: &$labels, help: $help },)*
+        ];
+    };
+}
+
+figures! {
+    BUILD, "build_info", Gauge, ["version"], "Always 1; says which version runs.";
+    READY, "ready", Gauge, [], "Whether the last look at readiness found the store answering: 1 or 0.";
+    TOKENS, "tokens_total", Counter, ["outcome"], "Requests for an access token: granted, stale, or the reason of the refusal.";
+    REFRESHES, "refreshes_total", Counter, ["class"], "Refreshes at providers: renewed, or the class of the refusal.";
+    REFRESH_SECONDS, "refresh_seconds", Seconds, [], "How long providers took to answer a refresh.";
+    SESSIONS, "sessions_total", Counter, ["protocol", "outcome"], "Mail logins asked for by adapters: opened, or the kind of denial.";
+    CONSENTS, "consents_total", Counter, ["outcome"], "Answers of mailbox owners: connected, returned to the application, or refused.";
+    GRPC, "grpc_requests_total", Counter, ["method", "code"], "gRPC calls answered.";
+    GRPC_SECONDS, "grpc_request_seconds", Seconds, ["method"], "How long gRPC calls took.";
+    HTTP, "http_requests_total", Counter, ["class"], "Browser requests answered, by class of status: 2xx, 3xx, 4xx, 5xx.";
+    HTTP_SECONDS, "http_request_seconds", Seconds, [], "How long browser requests took.";
+    WRITE_SECONDS, "store_write_seconds", Seconds, [], "How long the writer took to commit a group.";
+    WRITE_SIZE, "store_write_jobs", Size, [], "How many jobs were committed in one group.";
+    AUDIT, "audit_records_total", Counter, [], "Audit records made durable.";
+}
+
+const SECONDS: [f64; 12] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0];
+const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+
+/// Starts counting, for the whole process; the handle shows the figures. Until then, events are counted nowhere.
+///
+/// # Errors
+/// [`BuildError`] if counting was started before.
+pub fn start() -> Result<PrometheusHandle, BuildError> {
+    let handle = builder()?.install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    ALL.iter().try_fold(PrometheusBuilder::new(), |builder, metric| {
+        let name = Matcher::Full(metric.name.to_owned());
+        match metric.kind {
+            Kind::Seconds => builder.set_buckets_for_metric(name, &SECONDS),
+            Kind::Size => builder.set_buckets_for_metric(name, &SIZES),
+            Kind::Counter | Kind::Gauge => Ok(builder),
+        }
+    })
+}
+
+fn describe() {
+    for Metric { name, kind, help, .. } in ALL {
+        match kind {
+            Kind::Counter => describe_counter!(*name, Unit::Count, *help),
+            Kind::Gauge => describe_gauge!(*name, Unit::Count, *help),
+            Kind::Seconds => describe_histogram!(*name, Unit::Seconds, *help),
+            Kind::Size => describe_histogram!(*name, Unit::Count, *help),
+        }
+    }
+    gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
+/// The store was asked whether it answers.
+pub fn ready(ready: bool) {
+    gauge!(READY).set(f64::from(u8::from(ready)));
+}
+
+/// An access token was handed out; `stale` if only because a newer one could not be had.
+pub fn token_granted(stale: bool) {
+    counter!(TOKENS, "outcome" => if stale { "stale" } else { "granted" }).increment(1);
+}
+
+/// An access token was not handed out, for this reason of the contract.
+pub fn token_refused(reason: &'static str) {
+    counter!(TOKENS, "outcome" => reason).increment(1);
+}
+
+/// A provider answered a refresh, or failed to, after `took`: `renewed`, or the class of the refusal.
+pub fn refreshed(class: &'static str, took: Duration) {
+    counter!(REFRESHES, "class" => class).increment(1);
+    histogram!(REFRESH_SECONDS).record(took);
+}
+
+/// An adapter asked for a login over `protocol`: `opened`, or the kind of denial.
+pub fn session(protocol: &'static str, outcome: &'static str) {
+    counter!(SESSIONS, "protocol" => protocol, "outcome" => outcome).increment(1);
+}
+
+/// A mailbox owner came back from the provider: `connected`, `returned` or `refused`.
+pub fn consent(outcome: &'static str) {
+    counter!(CONSENTS, "outcome" => outcome).increment(1);
+}
+
+/// A gRPC call of `method` (a name of the contract, never what a client sent) ended with `code` after `took`.
+pub fn grpc(method: &'static str, code: &'static str, took: Duration) {
+    counter!(GRPC, "method" => method, "code" => code).increment(1);
+    histogram!(GRPC_SECONDS, "method" => method).record(took);
+}
+
+/// A browser's request was answered with a status of this `class` (`2xx`, ..) after `took`.
+pub fn http(class: &'static str, took: Duration) {
+    counter!(HTTP, "class" => class).increment(1);
+    histogram!(HTTP_SECONDS).record(took);
+}
+
+/// The writer committed `jobs` in one group, with `records` audit records among them, in `took`.
+pub fn written(jobs: usize, records: u64, took: Duration) {
+    histogram!(WRITE_SECONDS).record(took);
+    histogram!(WRITE_SIZE).record(u32::try_from(jobs).unwrap_or(u32::MAX));
+    counter!(AUDIT).increment(records);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(act: impl FnOnce()) -> String {
+        let recorder = builder().unwrap().build_recorder();
+        ::metrics::with_local_recorder(&recorder, || {
+            describe();
+            act();
+        });
+        recorder.handle().render()
+    }
+
+    fn every_event() {
+        ready(true);
+        token_granted(false);
+        token_refused("NOT_PERMITTED");
+        refreshed("renewed", Duration::from_millis(200));
+        session("imap", "opened");
+        consent("connected");
+        grpc("GetAccessToken", "Ok", Duration::from_millis(1));
+        http("2xx", Duration::from_millis(1));
+        written(3, 2, Duration::from_millis(4));
+    }
+
+    #[test]
+    fn every_figure_of_the_list_is_counted_by_some_event_under_its_labels() {
+        let shown = shown(every_event);
+        for Metric { name, kind, labels, help } in ALL {
+            assert!(shown.contains(&format!("# HELP {name} {help}")), "{name} has words");
+            let kind = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Seconds | Kind::Size => "histogram",
+            };
+            assert!(shown.contains(&format!("# TYPE {name} {kind}")), "{name} is a {kind}");
+            for label in *labels {
+                let labelled =
+                    |line: &str| line.starts_with(name) && line.contains(&format!("{label}=\""));
+                assert!(shown.lines().any(labelled), "{name} has {label}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_say_their_unit_as_prometheus_wants_it() {
+        for Metric { name, kind, .. } in ALL {
+            assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
+            assert_eq!(*kind == Kind::Seconds, name.ends_with("_seconds"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_counted_with_its_records() {
+        let shown = shown(every_event);
+        assert!(shown.contains("token_broker_audit_records_total 2"), "{shown}");
+        assert!(shown.contains("token_broker_store_write_jobs_sum 3"), "{shown}");
+        assert!(shown.contains("token_broker_refresh_seconds_bucket{le=\"0.25\"} 1"), "{shown}");
+    }
+}

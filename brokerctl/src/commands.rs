@@ -1,0 +1,41 @@
+//! The commands: one noun, one file.
+//!
+//! Never print on their own; they hand a view to `output`. Invariant: a command makes its calls in the order a person
+//! would expect and stops at the first that fails.
+
+pub(crate) mod account;
+pub(crate) mod app;
+mod app_fields;
+mod app_update;
+pub(crate) mod audit;
+pub(crate) mod caller;
+pub(crate) mod completion;
+mod connect;
+pub(crate) mod consent;
+pub(crate) mod credential;
+mod status;
+pub(crate) mod token;
+mod words;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Does what was typed.
+pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
+    if let Command::Completion(completion) = &cli.command {
+        return completion.run();
+    }
+    let session = Session::open(&cli.global).await?;
+    match cli.command {
+        Command::App(app) => Box::pin(app.run(&session)).await,
+        Command::Account(account) => Box::pin(account.run(&session)).await,
+        Command::Credential(credential) => Box::pin(credential.run(&session)).await,
+        Command::Caller(caller) => Box::pin(caller.run(&session)).await,
+        Command::Consent(consent) => Box::pin(consent.run(&session)).await,
+        Command::Token(token) => Box::pin(token.run(&session)).await,
+        Command::Audit(audit) => Box::pin(audit.run(&session)).await,
+        Command::Status => Box::pin(status::run(&session)).await,
+        Command::Completion(completion) => completion.run(),
+    }
+}

@@ -1,0 +1,130 @@
+//! Accounts as they are shown.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use token_broker_client::v1;
+
+use super::{joined, ordered, reason, some, word};
+use crate::names;
+use crate::output::{Screen, View};
+use crate::when::iso;
+
+/// An account.
+#[derive(Serialize)]
+pub(crate) struct AccountView {
+    pub(crate) name: String,
+    id: String,
+    pub(crate) mailbox: String,
+    display_name: Option<String>,
+    app: String,
+    labels: BTreeMap<String, String>,
+    /// `pending`, `active`, `needs_consent`, `needs_interaction`, `blocked_by_policy`, `disabled`, `revoked`.
+    state: Option<String>,
+    reason: Option<String>,
+    provider_code: Option<String>,
+    provider_message: Option<String>,
+    subject: Option<String>,
+    sasl_user: Option<String>,
+    generation: i64,
+    token_expire_time: Option<String>,
+    refresh_time: Option<String>,
+    create_time: Option<String>,
+    update_time: Option<String>,
+    etag: String,
+}
+
+impl From<v1::Account> for AccountView {
+    fn from(account: v1::Account) -> Self {
+        Self {
+            id: names::id(&account.name).into(),
+            state: word(account.state().as_str_name(), "ACCOUNT_STATE_"),
+            reason: reason(account.reason()),
+            name: account.name,
+            mailbox: account.mailbox,
+            display_name: some(account.display_name),
+            app: account.app,
+            labels: ordered(account.labels),
+            provider_code: some(account.provider_code),
+            provider_message: some(account.provider_message),
+            subject: some(account.subject),
+            sasl_user: some(account.sasl_user),
+            generation: account.generation,
+            token_expire_time: iso(account.token_expire_time),
+            refresh_time: iso(account.refresh_time),
+            create_time: iso(account.create_time),
+            update_time: iso(account.update_time),
+            etag: account.etag,
+        }
+    }
+}
+
+impl View for AccountView {
+    fn draw(&self, screen: &Screen) -> String {
+        let provider = [&self.provider_code, &self.provider_message];
+        let provider: Vec<_> = provider.into_iter().flatten().cloned().collect();
+        screen.record(&[
+            ("Account", self.id.clone()),
+            ("Mailbox", self.mailbox.clone()),
+            ("Name", self.display_name.clone().unwrap_or_default()),
+            ("App", names::id(&self.app).into()),
+            ("State", self.state.clone().unwrap_or_default()),
+            ("Reason", self.reason.clone().unwrap_or_default()),
+            ("Provider says", provider.join(": ")),
+            ("Login upstream", self.sasl_user.clone().unwrap_or_default()),
+            ("Labels", joined(&self.labels)),
+            ("Token ends", screen.time(&self.token_expire_time)),
+            ("Refreshed", screen.time(&self.refresh_time)),
+            ("Made", screen.time(&self.create_time)),
+        ])
+    }
+}
+
+/// All accounts.
+#[derive(Serialize)]
+pub(crate) struct AccountsView {
+    accounts: Vec<AccountView>,
+}
+
+impl From<Vec<v1::Account>> for AccountsView {
+    fn from(accounts: Vec<v1::Account>) -> Self {
+        Self { accounts: accounts.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl View for AccountsView {
+    fn draw(&self, screen: &Screen) -> String {
+        let rows = self.accounts.iter().map(|account| {
+            vec![
+                account.id.clone(),
+                account.mailbox.clone(),
+                names::id(&account.app).into(),
+                account.state.clone().unwrap_or_default(),
+                account.reason.clone().unwrap_or_default(),
+                screen.time(&account.token_expire_time),
+            ]
+        });
+        let heading = ["ACCOUNT", "MAILBOX", "APP", "STATE", "REASON", "TOKEN ENDS"];
+        let none = "No accounts. Connect one: brokerctl account connect --app APP";
+        screen.table(&heading, rows.collect(), none)
+    }
+}
+
+/// An account after it was given back.
+#[derive(Serialize)]
+pub(crate) struct RevokedView {
+    #[serde(flatten)]
+    pub(crate) account: AccountView,
+    pub(crate) revoked_at_provider: bool,
+}
+
+impl View for RevokedView {
+    fn draw(&self, screen: &Screen) -> String {
+        let provider = if self.revoked_at_provider {
+            "The provider confirmed it."
+        } else {
+            "The provider did not confirm: there its tokens live until they end."
+        };
+        format!("{}\n\n{provider}", self.account.draw(screen))
+    }
+}
