@@ -14,15 +14,16 @@ use url::Url;
 
 pub use problem::Problem;
 
-use crate::domain::secret::Secret;
+use crate::seal::KeySource;
+use crate::store;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where state is kept.
-    pub store: StoreSettings,
+    pub store: store::Settings,
     /// Where the key-encryption key comes from.
-    pub kek: KekPlace,
+    pub kek: KeySource,
     /// The door for services and adapters.
     pub grpc: GrpcSettings,
     /// The door for operators.
@@ -37,31 +38,6 @@ pub struct Config {
     pub log: LogSettings,
     /// How long a planned stop waits for work in flight. Default 10 s, at most 5 min.
     pub drain: Duration,
-}
-
-/// Where state is kept.
-#[derive(Clone, Debug)]
-pub enum StoreSettings {
-    /// One SQLite file.
-    Sqlite(PathBuf),
-    /// A PostgreSQL database; the URL may hold a password.
-    Postgres {
-        /// `postgres://user:password@host/database`.
-        url: Secret,
-        /// Most connections at once. Default 10.
-        max_connections: u32,
-    },
-}
-
-/// Where the key-encryption key comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KekPlace {
-    /// A file only its owner may read.
-    File(PathBuf),
-    /// An environment variable.
-    Environment(String),
-    /// A file of this name in systemd's `$CREDENTIALS_DIRECTORY`.
-    Credential(String),
 }
 
 /// A gRPC door.
@@ -140,7 +116,7 @@ mod tests {
     fn the_least_configuration_is_enough_and_listens_on_loopback() {
         let config = parse(LEAST).unwrap();
         assert!(config.grpc.address.ip().is_loopback() && config.admin.address.ip().is_loopback());
-        assert!(matches!(config.store, StoreSettings::Sqlite(path) if path.is_absolute()));
+        assert!(matches!(config.store, store::Settings::Sqlite { path } if path.is_absolute()));
     }
 
     #[test]

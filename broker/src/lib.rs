@@ -3,12 +3,14 @@
 //!
 //! Invariant: nobody but `assemble` knows every room; `tests/tests/walls.rs` keeps the arrows true.
 
+pub mod assemble;
 pub mod callers;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod entropy;
 pub mod grpc;
+pub mod http;
 pub mod providers;
 pub mod seal;
 pub mod service;

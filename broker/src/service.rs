@@ -113,6 +113,11 @@ impl Service {
         Self { parts: Arc::new(parts), flights: flights::Flights::default() }
     }
 
+    /// How browsers reach this broker.
+    pub fn public_url(&self) -> &Url {
+        &self.parts.public_url
+    }
+
     /// Runs `work` to its end even if the caller goes away meanwhile.
     async fn detached<F, T>(&self, work: F) -> Result<T, Error>
     where

@@ -11,10 +11,11 @@ use toml::Spanned;
 use url::Url;
 
 use super::{
-    Config, GrpcSettings, HttpSettings, KekPlace, LogSettings, Problem, ProviderSettings,
-    StoreSettings, TlsFiles,
+    Config, GrpcSettings, HttpSettings, LogSettings, Problem, ProviderSettings, TlsFiles,
 };
 use crate::domain::secret::Secret;
+use crate::seal::KeySource;
+use crate::store;
 
 /// The file as it is written.
 #[derive(Deserialize)]
@@ -140,11 +141,11 @@ impl<'a> Checker<'a> {
         })
     }
 
-    fn store(&self, raw: Spanned<Store>) -> Result<StoreSettings, Problem> {
+    fn store(&self, raw: Spanned<Store>) -> Result<store::Settings, Problem> {
         let span = raw.span();
         match raw.into_inner() {
             Store { sqlite: Some(path), postgres: None, max_connections: None } => {
-                Ok(StoreSettings::Sqlite(self.path(&path)))
+                Ok(store::Settings::Sqlite { path: self.path(&path) })
             }
             Store { sqlite: None, postgres: Some(place), max_connections } => {
                 let url = self.secret("store.postgres", &place)?;
@@ -153,7 +154,7 @@ impl<'a> Checker<'a> {
                     let what = "store.max_connections: use 2 to 500";
                     return Err(Problem::at(self.file, self.text, &span, what.to_owned()));
                 }
-                Ok(StoreSettings::Postgres { url, max_connections: most })
+                Ok(store::Settings::Postgres { url, max_connections: most })
             }
             _ => {
                 let what = "store: say either sqlite = \"broker.db\" or postgres = { file = \"postgres.url\" }, \
@@ -163,16 +164,16 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn kek(&self, place: &Spanned<Place>) -> Result<KekPlace, Problem> {
+    fn kek(&self, place: &Spanned<Place>) -> Result<KeySource, Problem> {
         match place.get_ref() {
             Place { file: Some(path), env: None, credential: None } => {
-                Ok(KekPlace::File(self.path(path)))
+                Ok(KeySource::File(self.path(path)))
             }
             Place { file: None, env: Some(name), credential: None } => {
-                Ok(KekPlace::Environment(name.clone()))
+                Ok(KeySource::Environment(name.clone()))
             }
             Place { file: None, env: None, credential: Some(name) } => {
-                Ok(KekPlace::Credential(name.clone()))
+                Ok(KeySource::Systemd(name.clone()))
             }
             Place { .. } => {
                 let what = "keys.kek: say exactly one of file, env or credential".to_owned();

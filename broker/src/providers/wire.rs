@@ -234,7 +234,11 @@ fn max_age(value: &str) -> Option<Duration> {
     seconds.parse().ok().map(Duration::from_secs)
 }
 
-fn tls(extra: Option<&Path>) -> Result<rustls::ClientConfig, WireSetupError> {
+/// How TLS is spoken to providers and mail servers: the system's roots and the extra ones, nothing weaker than TLS 1.2.
+///
+/// # Errors
+/// [`WireSetupError::CaFile`] names the extra file.
+pub fn tls(extra: Option<&Path>) -> Result<rustls::ClientConfig, WireSetupError> {
     let mut roots = rustls::RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     let (kept, _) = roots.add_parsable_certificates(system.certs);

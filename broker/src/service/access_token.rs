@@ -9,7 +9,6 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::clock::Time;
 use crate::domain::account::Account;
 use crate::domain::caller::{Caller, NotPermitted, UseAccount};
 use crate::domain::event::{Event, What};

@@ -1,0 +1,272 @@
+//! Builds the broker bottom-up from its settings; the one place that knows every room.
+//!
+//! Never decides anything. Invariant: each line uses only names above it; the store is opened before a door is, and drained
+//! after the last one has closed. Next: `main` calls this; `service` is what the doors lead to.
+
+mod instance;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::callers::Callers;
+use crate::clock::Clock;
+use crate::config::{Config, GrpcSettings};
+use crate::entropy::Entropy;
+use crate::grpc::{self, Plane};
+use crate::http;
+use crate::providers::address::AddressRule;
+use crate::providers::client::ProviderClient;
+use crate::providers::mail_proof::MailProof;
+use crate::providers::preset::Presets;
+use crate::providers::wire::{self, Wire, WireSettings};
+use crate::seal::{SourceError, write_new};
+use crate::service::{Parts, Service};
+use crate::store::Store;
+use crate::tasks::Tasks;
+use crate::telemetry::metrics;
+
+pub use instance::InstanceError;
+
+/// How long one login may take that proves a consent.
+const PROOF_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How long the store may take to write what is queued when everything else has stopped.
+const STORE_GRACE: Duration = Duration::from_secs(10);
+
+/// Everything behind the doors.
+#[derive(Debug)]
+pub struct Core {
+    /// The verbs.
+    pub service: Service,
+    /// Recognises callers.
+    pub callers: Callers,
+    /// The time everyone was given.
+    pub clock: Clock,
+    /// The randomness everyone was given.
+    pub entropy: Entropy,
+    /// The work of the doors.
+    pub tasks: Tasks,
+    /// The work of the store, which outlives the doors'.
+    store_tasks: Tasks,
+}
+
+/// Whether a store without an instance gets one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewInstance {
+    /// Yes, with a key of its own: `init`.
+    Make,
+    /// No: an empty store means that something is wrong.
+    Refuse,
+}
+
+/// Why the broker does not start. Each says how to mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The key-encryption key.
+    #[error(transparent)]
+    Kek(#[from] SourceError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The instance in the store.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// A preset file that was built in.
+    #[error(transparent)]
+    Presets(#[from] crate::providers::preset::PresetBroken),
+    /// The client towards providers.
+    #[error("providers: {0}")]
+    Wire(#[from] wire::WireSetupError),
+    /// A port.
+    #[error("{field}: cannot listen on {address}: {why}. Stop what uses it, or choose another port")]
+    Listen {
+        /// The setting.
+        field: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        why: String,
+    },
+    /// A certificate.
+    #[error("{field}.tls: {why}")]
+    Tls {
+        /// The door.
+        field: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The figures.
+    #[error("metrics: {0}")]
+    Metrics(String),
+    /// A signal handler.
+    #[error("signals: {0}")]
+    Signals(#[from] std::io::Error),
+}
+
+impl Core {
+    /// Opens the store and everything above it but the doors.
+    ///
+    /// # Errors
+    /// [`StartError`] says what to mend.
+    pub async fn open(
+        config: &Config,
+        env: crate::seal::Environment<'_>,
+        new: NewInstance,
+    ) -> Result<Self, StartError> {
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let kek = config.kek.read(env)?;
+        let store_tasks = Tasks::new();
+        let store = Store::open(&config.store, &store_tasks).await?;
+        let sealer = instance::open(&store, &kek, (&clock, &entropy), new).await?;
+        let loopback = config.providers.allow_insecure_loopback;
+        let wire = Wire::new(
+            WireSettings {
+                extra_ca_file: config.providers.ca_file.clone(),
+                addresses: AddressRule { allow_insecure_loopback: loopback, allow_private: loopback },
+                ..WireSettings::default()
+            },
+            clock.clone(),
+        )?;
+        let roots = Arc::new(wire::tls(config.providers.ca_file.as_deref())?);
+        let tasks = Tasks::new();
+        let service = Service::new(Parts {
+            store: store.clone(),
+            sealer: sealer.clone(),
+            providers: ProviderClient::new(wire, clock.clone()),
+            presets: Presets::embedded()?,
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            tasks: tasks.clone(),
+            public_url: config.http.public_url.clone(),
+            replica: replica(&entropy),
+            proof: MailProof::new(roots, PROOF_DEADLINE),
+        });
+        let callers = Callers::new(store, sealer, clock.clone(), tasks.clone());
+        Ok(Self { service, callers, clock, entropy, tasks, store_tasks })
+    }
+
+    /// Lets work in flight come to its end, the store's last.
+    pub async fn close(self, grace: Duration) {
+        if !self.tasks.drain(grace).await {
+            tracing::warn!("work was still going on when the time to stop was over");
+        }
+        let Self { service, callers, store_tasks, .. } = self;
+        drop((service, callers));
+        store_tasks.drain(STORE_GRACE).await;
+    }
+}
+
+/// Makes a key-encryption key where the configuration wants one from a file that is not there.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn make_kek(config: &Config) -> Result<bool, SourceError> {
+    let crate::seal::KeySource::File(path) = &config.kek else { return Ok(false) };
+    if path.exists() {
+        return Ok(false);
+    }
+    write_new(&crate::seal::Kek::generate(&Entropy::system()), path).map(|()| true)
+}
+
+/// Opens the doors and serves until a signal says to stop.
+///
+/// # Errors
+/// [`StartError`] if a door cannot be opened.
+pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
+    let figures = metrics::start().map_err(|error| StartError::Metrics(error.to_string()))?;
+    let grpc = listen("grpc.address", config.grpc.address).await?;
+    let admin = listen("admin.address", config.admin.address).await?;
+    let web = listen("http.address", config.http.address).await?;
+    let ops = listen("ops.address", config.ops).await?;
+    let identities = [identity("grpc", &config.grpc)?, identity("admin", &config.admin)?];
+    announce(config, core.service.public_url());
+
+    let tasks = &core.tasks;
+    for (listener, settings, identity, plane) in [
+        (grpc, &config.grpc, &identities[0], Plane::Serving),
+        (admin, &config.admin, &identities[1], Plane::Admin),
+    ] {
+        let door = grpc::Door::new(core.service.clone(), core.callers.clone(), core.clock.clone());
+        let tls = identity.as_ref().map(grpc::Identity::server_config).transpose();
+        let tls = tls.map_err(|why| StartError::Tls { field: "grpc", why: why.to_string() })?;
+        let (reflection, of_door) = (settings.reflection, tasks.clone());
+        drop(tasks.spawn(async move {
+            let served = grpc::serve(listener, tls, (door, plane, reflection), &of_door).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "a gRPC door closed");
+                of_door.stop();
+            }
+        }));
+    }
+    let door = http::Door {
+        service: core.service.clone(),
+        settings: config.http.clone(),
+        entropy: core.entropy.clone(),
+    };
+    let (of_web, of_ops, service) = (tasks.clone(), tasks.clone(), core.service.clone());
+    drop(tasks.spawn(async move { http::serve(web, door, &of_web).await }));
+    drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
+
+    until_told(tasks, identities.into_iter().flatten().collect()).await?;
+    core.close(config.drain).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for a signal to stop; reloads certificates at SIGHUP.
+async fn until_told(tasks: &Tasks, identities: Vec<grpc::Identity>) -> Result<(), StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = tasks.stopping() => break,
+            _ = hangup.recv() => reload(&identities),
+        }
+    }
+    tracing::info!("stopping: no new calls, waiting for those in flight");
+    Ok(())
+}
+
+fn reload(identities: &[grpc::Identity]) {
+    for identity in identities {
+        match identity.reload() {
+            Ok(()) => tracing::info!("a certificate was read again"),
+            Err(error) => tracing::error!(%error, "a certificate stays as it was"),
+        }
+    }
+}
+
+async fn listen(field: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen { field, address, why: error.to_string() })
+}
+
+fn identity(
+    field: &'static str,
+    settings: &GrpcSettings,
+) -> Result<Option<grpc::Identity>, StartError> {
+    let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let identity = settings.tls.as_ref().map(|files| grpc::Identity::read(files, crypto));
+    identity.transpose().map_err(|why| StartError::Tls { field, why: why.to_string() })
+}
+
+fn announce(config: &Config, public_url: &Url) {
+    tracing::info!(
+        grpc = %config.grpc.address, admin = %config.admin.address, http = %config.http.address,
+        ops = %config.ops, %public_url, version = env!("CARGO_PKG_VERSION"), "serving"
+    );
+}
+
+/// A name for this process among those that share the store.
+fn replica(entropy: &Entropy) -> String {
+    format!("{}-{:08x}", std::process::id(), u32::from_be_bytes(entropy.bytes()))
+}
