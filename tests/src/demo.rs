@@ -73,7 +73,7 @@ impl Stage {
 /// Runs the demo. With `once` it ends after the walk, else it stays up until Ctrl-C.
 pub async fn run(once: bool) -> ExitCode {
     let narrator = Narrator::default();
-    match perform(once, narrator).await {
+    match Box::pin(perform(once, narrator)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             narrator.error(&format!("{error:#}"));

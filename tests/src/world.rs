@@ -130,6 +130,10 @@ impl Builder {
     /// # Errors
     /// Something does not come up; the text shows what it said last.
     pub async fn start(self) -> Result<World> {
+        Box::pin(self.build()).await
+    }
+
+    async fn build(self) -> Result<World> {
         let provider = Provider::start(self.provider).await?;
         let ca = TestCa::generate()?;
         let mailbox = Mailbox::start(self.mailbox, provider.truth(), &ca).await?;
