@@ -16,6 +16,7 @@ pub use problem::Problem;
 
 use crate::seal::KeySource;
 use crate::store;
+use crate::telemetry::LogSettings;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -78,15 +79,6 @@ pub struct ProviderSettings {
     pub ca_file: Option<PathBuf>,
 }
 
-/// What is logged, and how.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// `tracing` filter, such as `info` or `token_broker=debug`.
-    pub filter: String,
-    /// One JSON object a line instead of text.
-    pub json: bool,
-}
-
 /// Reads and checks a configuration file. Relative paths in it start at its folder.
 ///
 /// # Errors
@@ -117,6 +109,12 @@ mod tests {
         let config = parse(LEAST).unwrap();
         assert!(config.grpc.address.ip().is_loopback() && config.admin.address.ip().is_loopback());
         assert!(matches!(config.store, store::Settings::Sqlite { path } if path.is_absolute()));
+    }
+
+    #[test]
+    fn the_sample_for_servers_is_accepted() {
+        let sample = include_str!("../../deploy/examples/token-broker.toml");
+        assert!(!parse(sample).unwrap().providers.allow_insecure_loopback);
     }
 
     #[test]
