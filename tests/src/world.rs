@@ -1,7 +1,7 @@
 //! The world: the product's real processes with somebody to play opposite, all on loopback.
 //!
 //! [`House`] is the product alone; [`World`] adds the fake cast and one app, which is what most tests want;
-//! [`stack::Stack`] is the real thing to put a house beside. Invariant: what a world started is gone when it is dropped, and
+//! [`real::Real`] puts a house beside real servers. Invariant: what a world started is gone when it is dropped, and
 //! a test that fails shows the last lines of every log. Walk on in [`house`].
 
 pub mod application;
@@ -15,6 +15,7 @@ pub mod operator;
 pub mod owner;
 pub mod ports;
 pub mod process;
+pub mod real;
 mod settings;
 pub mod stack;
 

@@ -100,6 +100,11 @@ impl Program {
         self
     }
 
+    /// The command as it stands, for who wants to talk to it while it runs.
+    pub fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Runs it to its end, at most a minute.
     ///
     /// # Errors
