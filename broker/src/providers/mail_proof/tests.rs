@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::domain::provider::InitialResponse;
 use crate::tasks::Tasks;
 
 /// `user=ann@example.test`, token `tok`, XOAUTH2 and then OAUTHBEARER as the server hears them.
