@@ -167,6 +167,8 @@ impl Aviary {
             drop(client.curl_smtp(ALICE, "x").await?);
             self.world.mailbox.end_trouble();
         }
+        // The mail server refused a token, so the broker would wait before it asks for another.
+        refresh().await;
         Ok(())
     }
 

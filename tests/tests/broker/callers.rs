@@ -81,7 +81,6 @@ async fn a_service_gets_the_mailboxes_its_rights_select_and_no_other() -> Result
     let id = alice.name.rsplit('/').next().unwrap_or_default().to_owned();
     let cases = [
         ("nothing", Vec::new(), [false, false]),
-        ("empty", selecting(|_| {}), [false, false]),
         ("all", selecting(|it| it.all = true), [true, true]),
         ("one", selecting(|it| it.accounts = vec![id]), [true, false]),
         ("domain", selecting(|it| it.domains = vec!["example.test".to_owned()]), [true, true]),
@@ -97,6 +96,10 @@ async fn a_service_gets_the_mailboxes_its_rights_select_and_no_other() -> Result
             assert!(allowed || reason(answer) == Some(ErrorReason::NotPermitted), "{name}");
         }
     }
+    let empty = selecting(|_| {});
+    let role = CallerRole::Service;
+    let made = world.operator.caller("empty", role, |caller| caller.rights = empty).await;
+    assert!(made.is_err(), "a right that selects nothing is a mistake: {made:?}");
     world.end().await
 }
 
