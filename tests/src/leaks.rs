@@ -3,6 +3,8 @@
 //! Looks for every form in which a secret survives careless code: as it is, hex, base64 at its three alignments (and in the
 //! URL alphabet), percent-encoded, JSON-escaped. It never changes what it reads. Next: `tests/canary.rs`.
 
+use std::collections::{BTreeSet, HashMap};
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
@@ -61,17 +63,37 @@ impl Marked {
     }
 }
 
-/// Looks for all `secrets` in `bytes`, which are called `place`. One leak for each secret and form.
+/// How many of a needle's first bytes the index is made of; a shorter needle says too little to be looked for.
+const HEAD: usize = 8;
+
+/// Looks for all `secrets` in `bytes`, which are called `place`, in one pass. One leak for each secret and form.
 pub fn find(secrets: &[Marked], place: &str, bytes: &[u8]) -> Vec<Leak> {
-    let mut leaks = Vec::new();
-    for secret in secrets {
-        for (form, needle) in secret.forms() {
-            if contains(bytes, &needle) {
-                leaks.push(Leak { secret: secret.name.clone(), form, place: place.to_owned() });
-            }
+    let needles: Vec<(&Marked, &'static str, Vec<u8>)> = secrets
+        .iter()
+        .flat_map(|secret| secret.forms().into_iter().map(move |(form, it)| (secret, form, it)))
+        .filter(|(_, _, needle)| needle.len() >= HEAD)
+        .collect();
+    let mut by_head: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    let mut begins = [false; 256];
+    for (at, (_, _, needle)) in needles.iter().enumerate() {
+        by_head.entry(&needle[..HEAD]).or_default().push(at);
+        begins[usize::from(needle[0])] = true;
+    }
+    let mut hits = BTreeSet::new();
+    for (at, head) in bytes.windows(HEAD).enumerate() {
+        if begins[usize::from(head[0])]
+            && let Some(candidates) = by_head.get(head)
+        {
+            let fits = |it: &&usize| bytes[at..].starts_with(&needles[**it].2);
+            hits.extend(candidates.iter().filter(fits).copied());
         }
     }
-    leaks
+    let leak = |at: usize| Leak {
+        secret: needles[at].0.name.clone(),
+        form: needles[at].1,
+        place: place.to_owned(),
+    };
+    hits.into_iter().map(leak).collect()
 }
 
 /// What of the base64 text stays the same whatever stands before and after a secret that begins `offset` bytes into a group.
@@ -104,18 +126,6 @@ fn json(value: &[u8]) -> Vec<u8> {
 fn decimal(value: &[u8]) -> Vec<u8> {
     let numbers: Vec<String> = value.iter().map(u8::to_string).collect();
     numbers.join(", ").into_bytes()
-}
-
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    let Some(&first) = needle.first() else { return false };
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|&byte| byte == first) {
-        if rest[at..].starts_with(needle) {
-            return true;
-        }
-        rest = &rest[at + 1..];
-    }
-    false
 }
 
 #[cfg(test)]

@@ -156,9 +156,11 @@ impl Service {
     }
 }
 
-/// A scope of the target that was asked for and not granted. A provider that names no scopes granted them all.
+/// A scope of the target that was asked for and not granted. A provider that names no scopes granted them all; where the
+/// preset knows no scopes for the target, the app's own are what it needs.
 fn missing_scope(provider: &Resolved, target: &str, issued: &Issued) -> Option<String> {
     let granted = issued.scopes.as_ref()?;
-    let wanted = &provider.targets.get(target)?.scopes;
+    let known = &provider.targets.get(target)?.scopes;
+    let wanted = if known.is_empty() { &provider.extra_scopes } else { known };
     wanted.iter().find(|scope| !granted.iter().any(|one| one.eq_ignore_ascii_case(scope))).cloned()
 }

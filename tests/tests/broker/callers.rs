@@ -99,6 +99,10 @@ async fn a_service_gets_the_mailboxes_its_rights_select_and_no_other() -> Result
             assert!(allowed || reason(answer) == Some(ErrorReason::NotPermitted), "{name}");
         }
     }
+    let empty = selecting(|_| {});
+    let role = CallerRole::Service;
+    let made = world.operator.caller("empty", role, |caller| caller.rights = empty).await;
+    assert!(made.is_err(), "a right that selects nothing is a mistake: {made:?}");
     world.end().await
 }
 
