@@ -124,6 +124,7 @@ async fn an_answer_in_another_providers_name_is_refused() -> Result<()> {
 async fn a_bent_id_token_is_refused() -> Result<()> {
     let world = World::builder().without_adapters().start().await?;
     let bends = [
+        IdToken::Missing,
         IdToken::WrongNonce,
         IdToken::WrongAudience,
         IdToken::WrongIssuer,
