@@ -13,12 +13,13 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("entropy", &[]),
     ("clock", &[]),
     ("tasks", &[]),
+    ("telemetry", &["clock"]),
     ("domain", &["clock", "entropy"]),
-    ("config", &["domain"]),
-    ("telemetry", &["clock", "config"]),
     ("seal", &["domain", "clock", "entropy"]),
     ("store", &["domain", "clock", "tasks", "telemetry"]),
     ("providers", &["domain", "clock", "entropy", "telemetry"]),
+    // Each part owns its settings; config only fills them.
+    ("config", &["domain", "seal", "store", "providers", "telemetry"]),
     (
         "service",
         &["store", "providers", "seal", "domain", "clock", "entropy", "tasks", "telemetry"],
@@ -26,11 +27,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("callers", &["service", "store", "seal", "domain", "clock", "tasks", "telemetry"]),
     ("scheduler", &["service", "domain", "clock", "tasks", "telemetry"]),
     ("grpc", &["service", "callers", "domain", "config", "clock", "tasks", "telemetry"]),
-    ("http", &["service", "callers", "domain", "config", "clock", "tasks", "telemetry"]),
-    (
-        "init",
-        &["config", "store", "seal", "service", "callers", "domain", "clock", "entropy", "tasks"],
-    ),
+    ("http", &["service", "callers", "domain", "config", "clock", "entropy", "tasks", "telemetry"]),
     (
         "assemble",
         &[
@@ -50,6 +47,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "telemetry",
         ],
     ),
+    ("init", &["assemble", "config", "service", "domain"]),
     ("main", &["assemble", "config", "init", "telemetry"]),
 ];
 
