@@ -82,7 +82,9 @@ pub enum StartError {
     #[error("providers: {0}")]
     Wire(#[from] wire::WireSetupError),
     /// A port.
-    #[error("{field}: cannot listen on {address}: {why}. Stop what uses it, or choose another port")]
+    #[error(
+        "{field}: cannot listen on {address}: {why}. Stop what uses it, or choose another port"
+    )]
     Listen {
         /// The setting.
         field: &'static str,
@@ -126,7 +128,10 @@ impl Core {
         let wire = Wire::new(
             WireSettings {
                 extra_ca_file: config.providers.ca_file.clone(),
-                addresses: AddressRule { allow_insecure_loopback: loopback, allow_private: loopback },
+                addresses: AddressRule {
+                    allow_insecure_loopback: loopback,
+                    allow_private: loopback,
+                },
                 ..WireSettings::default()
             },
             clock.clone(),
@@ -245,9 +250,11 @@ fn reload(identities: &[grpc::Identity]) {
 }
 
 async fn listen(field: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Listen { field, address, why: error.to_string() })
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen {
+        field,
+        address,
+        why: error.to_string(),
+    })
 }
 
 fn identity(

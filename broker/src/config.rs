@@ -16,6 +16,7 @@ pub use problem::Problem;
 
 use crate::seal::KeySource;
 use crate::store;
+use crate::telemetry::LogSettings;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -76,15 +77,6 @@ pub struct ProviderSettings {
     pub allow_insecure_loopback: bool,
     /// More certificate authorities to trust, as a PEM file.
     pub ca_file: Option<PathBuf>,
-}
-
-/// What is logged, and how.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// `tracing` filter, such as `info` or `token_broker=debug`.
-    pub filter: String,
-    /// One JSON object a line instead of text.
-    pub json: bool,
 }
 
 /// Reads and checks a configuration file. Relative paths in it start at its folder.

@@ -65,6 +65,8 @@ pub use status::Status;
 pub use token_status::TokenStatus;
 pub use update_account::AccountChange;
 
+pub use crate::store::{AccountFilter, Page, PageRequest};
+
 use crate::clock::Clock;
 use crate::domain::event::Event;
 use crate::entropy::Entropy;

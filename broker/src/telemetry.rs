@@ -15,7 +15,14 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
-use crate::config::LogSettings;
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// `tracing` filter, such as `info` or `token_broker=debug`.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
 
 /// Our own crates: the only ones that may speak below `INFO`.
 const OURS: [&str; 2] = ["token_broker", "tokenbroker_proto"];

@@ -10,12 +10,11 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::{
-    Config, GrpcSettings, HttpSettings, LogSettings, Problem, ProviderSettings, TlsFiles,
-};
+use super::{Config, GrpcSettings, HttpSettings, Problem, ProviderSettings, TlsFiles};
 use crate::domain::secret::Secret;
 use crate::seal::KeySource;
 use crate::store;
+use crate::telemetry::LogSettings;
 
 /// The file as it is written.
 #[derive(Deserialize)]

@@ -16,9 +16,9 @@ use super::rights::unknown_path;
 use super::serve::Door;
 use super::status;
 use crate::domain::account::{Account, Standing};
+use crate::service::AccountFilter;
 use crate::service::accounts::AccountView;
 use crate::service::{AccountChange, Error};
-use crate::store::AccountFilter;
 
 #[tonic::async_trait]
 impl AccountService for Door {

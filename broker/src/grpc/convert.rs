@@ -13,7 +13,7 @@ use tokenbroker_proto::v1;
 use crate::clock::Time;
 use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism, TlsMode, valid_host};
 use crate::service::Error;
-use crate::store::PageRequest;
+use crate::service::PageRequest;
 
 /// A moment for the wire.
 pub(super) fn timestamp(at: Time) -> Timestamp {

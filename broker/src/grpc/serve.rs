@@ -21,6 +21,7 @@ use tonic::service::Routes;
 use tonic::transport::{Error, Server};
 
 use super::listen::incoming;
+use super::measure::Measure;
 use crate::callers::Callers;
 use crate::clock::{Clock, Time};
 use crate::service::Service;
@@ -84,6 +85,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .http2_max_header_list_size(16 * 1024)
+        .layer(Measure)
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, tasks.stopping())
         .await

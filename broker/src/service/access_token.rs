@@ -18,6 +18,7 @@ use crate::domain::secret::Secret;
 use crate::domain::token;
 use crate::service::lookup::AccountName;
 use crate::service::{Error, Service, places};
+use crate::telemetry::metrics;
 
 /// How soon after a token was issued its rejection does not buy another: a resource that refuses a brand-new token would
 /// refuse the next one too, and the provider counts the calls.
@@ -71,6 +72,10 @@ impl Service {
         };
         let event = self.token_event(caller, &wish, &outcome);
         self.record(event).await?;
+        match &outcome {
+            Ok(granted) => metrics::token_granted(granted.stale_because.is_some()),
+            Err(error) => metrics::token_refused(error.reason_name()),
+        }
         outcome
     }
 
