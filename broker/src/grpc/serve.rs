@@ -106,6 +106,13 @@ async fn routes(door: Door, plane: Plane, reflection: bool) -> Routes {
         .add_service(bounded!(TokenServiceServer))
         .add_service(bounded!(MailLoginServiceServer));
     if plane == Plane::Admin {
+        health.set_serving::<AppServiceServer<Door>>().await;
+        health.set_serving::<AccountServiceServer<Door>>().await;
+        health.set_serving::<ConsentServiceServer<Door>>().await;
+        health.set_serving::<CredentialServiceServer<Door>>().await;
+        health.set_serving::<CallerServiceServer<Door>>().await;
+        health.set_serving::<AuditServiceServer<Door>>().await;
+        health.set_serving::<SystemServiceServer<Door>>().await;
         routes = routes
             .add_service(bounded!(AppServiceServer))
             .add_service(bounded!(AccountServiceServer))

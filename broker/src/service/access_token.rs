@@ -104,7 +104,12 @@ impl Service {
         rejected: Option<[u8; 32]>,
     ) -> Result<Granted, Error> {
         let audience = permit.audience().to_owned();
-        let provider = self.app(account.app).await?.preset;
+        let app = self.app(account.app).await?;
+        if !self.resolve_for(&app, &account)?.targets.contains_key(&audience) {
+            let remedy = format!("the provider of this account has no target {audience:?}");
+            return Err(Error::invalid("audience", remedy));
+        }
+        let provider = app.preset;
         self.check_standing(&account)?;
         let at_hand = self.token_at_hand(&account, &audience, rejected).await?;
         let grant = |token: AccessToken, stale_because| {
