@@ -13,7 +13,9 @@ install_buf() { # pinned in scripts/tools, with hashes; no install script of it 
   (cd "$tools" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 }
 here() { compgen -G "$tools/node_modules/@bufbuild/buf-*/bin/buf" | head -n 1; }
-cmp -s scripts/tools/package-lock.json "$tools/package-lock.json" && [ -n "$(here)" ] || install_buf
+if ! cmp -s scripts/tools/package-lock.json "$tools/package-lock.json" || [ -z "$(here)" ]; then
+  install_buf
+fi
 buf=$(here)
 [ -n "$buf" ] || { echo "npm has no buf for this kind of machine ($(uname -sm)); Linux on x64 or arm64 is needed" >&2; exit 3; }
 
