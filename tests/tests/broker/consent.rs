@@ -69,7 +69,10 @@ async fn pages_need_no_script_and_bring_nothing_from_elsewhere() -> Result<()> {
         let policy = page.headers.get("content-security-policy").context("no policy")?.to_str()?;
         assert!(policy.contains("default-src 'none'"), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
-        assert_eq!(page.headers.get("referrer-policy").context("no referrer policy")?, "no-referrer");
+        assert_eq!(
+            page.headers.get("referrer-policy").context("no referrer policy")?,
+            "no-referrer"
+        );
         assert!(page.text.contains("viewport") && !page.text.contains("<script"), "{}", page.text);
     }
     world.end().await
