@@ -1,3 +1,5 @@
+//! The client-side dialogue, driven byte by byte: what it answers, what it refuses, and in how much memory.
+
 use adapter_core::dialogue::Farewell;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

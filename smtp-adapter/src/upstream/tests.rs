@@ -1,3 +1,5 @@
+//! The provider-side dialogue against scripted servers, honest and not.
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
