@@ -16,8 +16,6 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("seal", &["domain", "clock", "entropy"]),
     ("store", &["domain", "clock", "tasks", "telemetry"]),
     ("providers", &["domain", "clock", "entropy", "telemetry"]),
-    // Each part owns its settings; config only fills them.
-    ("config", &["domain", "seal", "store", "providers", "grpc", "http", "telemetry"]),
     (
         "service",
         &["store", "providers", "seal", "domain", "clock", "entropy", "tasks", "telemetry"],
@@ -26,6 +24,8 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("scheduler", &["service", "domain", "clock", "tasks", "telemetry"]),
     ("grpc", &["service", "callers", "domain", "clock", "tasks", "telemetry"]),
     ("http", &["service", "callers", "domain", "clock", "entropy", "tasks", "telemetry"]),
+    // Each part owns its settings; config only fills them.
+    ("config", &["domain", "seal", "store", "providers", "grpc", "http", "telemetry"]),
     (
         "assemble",
         &[
