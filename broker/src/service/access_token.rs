@@ -167,7 +167,7 @@ impl Service {
         token: AccessToken,
         stale_because: Option<i32>,
     ) -> Result<Granted, Error> {
-        let place = places::access_token(token.id, token.generation);
+        let place = places::access_token(token.id, (account.id, &audience), token.generation);
         let secret = self.parts.sealer.open(&place, &token.sealed)?;
         Ok(Granted { account, audience, provider, secret, token, stale_because })
     }

@@ -98,7 +98,7 @@ impl Service {
         }
         let now = self.parts.clock.now();
         let id = AppSecretId::new(now, &self.parts.entropy);
-        let sealed = self.parts.sealer.seal(&places::client_secret(id), &secret)?;
+        let sealed = self.parts.sealer.seal(&places::client_secret(id, app), &secret)?;
         Ok(AppSecret { id, app, sealed, active, created_at: now, expires_at })
     }
 

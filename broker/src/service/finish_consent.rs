@@ -22,6 +22,7 @@ use crate::domain::secret::{Sealed, Secret};
 use crate::providers::client::TokenKind;
 use crate::seal::Sealer;
 use crate::service::create_consent::lookup_hash;
+use crate::service::refresh::unsealed;
 use crate::service::{ConsentView, Error, Service, changes, places};
 
 /// A grant that waits for its account.
@@ -108,10 +109,6 @@ impl Service {
         let now = self.parts.clock.now();
         let fresh = existing.is_none();
         let account = existing.unwrap_or_else(|| self.new_account(consent, app, pending));
-        let newest = self.read().await?.current_grant(account.id).await?;
-        let generation = newest.map_or(0, |grant| grant.generation) + 1;
-        let grant = self.first_grant(account.id, generation, &pending.refresh_token)?;
-        let token = self.first_token(account.id, generation, pending)?;
         let done = Consent {
             state: ConsentState::Finished,
             account: Some(account.id),
@@ -123,8 +120,14 @@ impl Service {
         let event = self.consent_event(consent, What::ConsentFinished, "owner", 0);
         let event = Event { account: account.name.to_string(), ..event };
         let (sealer, app, pending) = (self.parts.sealer.clone(), app.id, pending.clone());
+        let service = self.clone();
         self.write(move |tx| {
             Box::pin(async move {
+                // Numbered here, where no refresh can take the number meanwhile.
+                let newest = tx.current_grant(account.id).await?;
+                let generation = newest.map_or(0, |grant| grant.generation) + 1;
+                let grant = service.first_grant(account.id, generation, &pending.refresh_token);
+                let token = service.first_token(account.id, generation, &pending);
                 if fresh {
                     tx.insert_account(&sealer.guard(account.clone())).await?;
                 } else {
@@ -139,8 +142,8 @@ impl Service {
                     })
                     .await?;
                 }
-                tx.append_grant(&grant).await?;
-                tx.put_access_token(&token).await?;
+                tx.append_grant(&grant.map_err(unsealed)?).await?;
+                tx.put_access_token(&token.map_err(unsealed)?).await?;
                 tx.set_refreshed(account.id, now, None).await?;
                 tx.move_consent(&done, ConsentState::Claimed).await?;
                 tx.append_audit(event).await.map(drop)
@@ -209,7 +212,7 @@ impl Service {
     ) -> Result<Grant, Error> {
         let now = self.parts.clock.now();
         let id = GrantId::new(now, &self.parts.entropy);
-        let place = places::refresh_token(id, generation);
+        let place = places::refresh_token(id, account, generation);
         Ok(Grant {
             id,
             account,

@@ -84,7 +84,7 @@ impl Service {
         let Some(active) = secrets.into_iter().find(|secret| secret.active) else {
             return Ok(None);
         };
-        let place = places::client_secret(active.id);
+        let place = places::client_secret(active.id, app);
         Ok(Some(self.parts.sealer.open(&place, &active.sealed)?))
     }
 }

@@ -1,23 +1,32 @@
 //! Where each sealed value lives: what binds a ciphertext to its row and column.
 //!
-//! Invariant: every place is named here and nowhere else, so that no two columns can share one.
+//! Invariant: every place is named here and nowhere else, so that no two columns can share one; what belongs to somebody is
+//! bound to them too.
 
-use crate::domain::ids::{AppSecretId, ConsentId, GrantId, TokenId};
+use sha2::{Digest, Sha256};
+
+use crate::domain::ids::{AccountId, AppId, AppSecretId, ConsentId, GrantId, TokenId};
+use crate::domain::parts::Parts;
 use crate::seal::Place;
 
-/// A client secret.
-pub(super) fn client_secret(id: AppSecretId) -> Place {
-    place("app_secrets", "sealed", id.bytes(), 0)
+/// A client secret of an app.
+pub(super) fn client_secret(id: AppSecretId, app: AppId) -> Place {
+    place("app_secrets", "sealed", owned(&[&id.bytes(), &app.bytes()]), 0)
 }
 
-/// A refresh token of one generation.
-pub(super) fn refresh_token(id: GrantId, generation: i64) -> Place {
-    place("grants", "refresh_token", id.bytes(), generation)
+/// A refresh token of one generation of an account.
+pub(super) fn refresh_token(id: GrantId, account: AccountId, generation: i64) -> Place {
+    place("grants", "refresh_token", owned(&[&id.bytes(), &account.bytes()]), generation)
 }
 
-/// An access token of one generation.
-pub(super) fn access_token(id: TokenId, generation: i64) -> Place {
-    place("access_tokens", "sealed", id.bytes(), generation)
+/// An access token of one generation of an account, for one audience.
+pub(super) fn access_token(
+    id: TokenId,
+    (account, audience): (AccountId, &str),
+    generation: i64,
+) -> Place {
+    let row = owned(&[&id.bytes(), &account.bytes(), audience.as_bytes()]);
+    place("access_tokens", "sealed", row, generation)
 }
 
 /// A consent's PKCE verifier.
@@ -33,6 +42,15 @@ pub(super) fn nonce(id: ConsentId) -> Place {
 /// What the provider answered to a consent that is pending.
 pub(super) fn answer(id: ConsentId) -> Place {
     place("consents", "answer", id.bytes(), 0)
+}
+
+/// A row together with whom it belongs to. Without the owner a database writer could hang a stranger's token on an account
+/// of their own: the row would keep its id, and the token would open.
+fn owned(parts: &[&[u8]]) -> [u8; 16] {
+    let joined = parts.iter().fold(Parts::new("owned row"), |all, part| all.with(part));
+    let mut row = [0; 16];
+    row.copy_from_slice(&Sha256::digest(joined.as_bytes())[..16]);
+    row
 }
 
 fn place(table: &'static str, column: &'static str, row: [u8; 16], generation: i64) -> Place {

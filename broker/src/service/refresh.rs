@@ -5,8 +5,10 @@
 //! hands out is durable before anyone uses it; an outage or a broken app changes no account (design section 7).
 //! Next: `outcome` below writes what came of it; leases between replicas belong between `board` and `begin`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokenbroker_proto::v1::ErrorReason;
 use tokio::time::Instant;
 
 use crate::domain::account::{Account, Standing};
@@ -18,10 +20,12 @@ use crate::domain::provider::Issued;
 use crate::domain::refusal::{RefusalClass, Refused};
 use crate::domain::secret::Secret;
 use crate::domain::token;
+use crate::providers::client::{ClientAuth, TokenKind};
+use crate::providers::resolved::Resolved;
 use crate::service::access_token::fingerprint;
 use crate::service::flights::Boarding;
 use crate::service::{Error, Service, changes, places};
-use crate::store::{Result as Stored, Tx};
+use crate::store::{self, Result as Stored, Tx};
 use crate::telemetry::metrics;
 
 /// How long a caller is told to wait when the provider did not say.
@@ -34,6 +38,9 @@ struct Errand {
     audience: String,
     grant: Grant,
     attempt: Attempt,
+    provider: Resolved,
+    auth: ClientAuth,
+    spent: Secret,
 }
 
 impl Service {
@@ -58,8 +65,11 @@ impl Service {
                         .await;
                 }
                 Boarding::Passenger(landing) => match landing.wait().await {
-                    Some((theirs, outcome)) if theirs == audience => return outcome,
-                    // It was for another audience, or was lost: look again.
+                    Some((theirs, Ok(token))) if theirs == audience && is_newer(&token, than) => {
+                        return Ok(token);
+                    }
+                    Some((theirs, Err(error))) if theirs == audience => return Err(error),
+                    // It was for another audience, brought what this caller has already, or was lost: look again.
                     _ => {}
                 },
             }
@@ -94,28 +104,21 @@ impl Service {
         if let Some(token) = now.filter(|token| is_newer(token, than)) {
             return Ok(token);
         }
-        let errand = self.begin(account, audience).await?;
-        let refresh_token = match &errand.grant.refresh_token {
-            Some(sealed) => {
-                let place = places::refresh_token(errand.grant.id, errand.grant.generation);
-                self.parts.sealer.open(&place, sealed)?
-            }
-            None => return Err(Error::NeedsConsent { link: self.consent_link(account) }),
-        };
-        let provider = self.resolve_for(&errand.app, account)?;
-        let auth = self.client_auth(&errand.app).await?;
-        let began = Instant::now();
-        let answer = self.parts.providers.refresh(&provider, &auth, &refresh_token, audience).await;
+        let errand = self.prepare(account, audience).await?;
+        let intent = errand.attempt.clone();
+        self.write(move |tx| Box::pin(async move { tx.begin_attempt(&intent).await })).await?;
+        let (began, Errand { provider, auth, spent, .. }) = (Instant::now(), &errand);
+        let answer = self.parts.providers.refresh(provider, auth, spent, audience).await;
         let class = answer.as_ref().err().map_or("renewed", |refused| refused.class.as_str());
         metrics::refreshed(class, began.elapsed());
         match answer {
-            Ok(issued) => self.keep(errand, issued, &refresh_token).await,
+            Ok(issued) => self.keep(errand, issued).await,
             Err(refused) => Err(self.note(errand, refused).await?),
         }
     }
 
-    /// Reads afresh what will be spent and writes the intent down.
-    async fn begin(&self, account: &Account, audience: &str) -> Result<Errand, Error> {
+    /// Reads afresh all that the refresh needs: after the intent is written nothing of ours may stand in its way.
+    async fn prepare(&self, account: &Account, audience: &str) -> Result<Errand, Error> {
         let account = self.account(account.id).await?;
         self.check_standing(&account)?;
         let app = self.app(account.app).await?;
@@ -123,8 +126,11 @@ impl Service {
             return Err(Error::AppDisabled { app: app.name.to_string() });
         }
         let grant = self.read().await?.current_grant(account.id).await?;
-        let link = self.consent_link(&account);
-        let grant = grant.ok_or(Error::NeedsConsent { link })?;
+        let no_grant = || Error::NeedsConsent { link: self.consent_link(&account) };
+        let grant = grant.ok_or_else(no_grant)?;
+        let spent = self.refresh_token_of(&grant)?.ok_or_else(no_grant)?;
+        let provider = self.resolve_for(&app, &account)?;
+        let auth = self.client_auth(&app).await?;
         let now = self.parts.clock.now();
         let attempt = Attempt {
             id: AttemptId::new(now, &self.parts.entropy),
@@ -137,43 +143,77 @@ impl Service {
             outcome: String::new(),
             code: String::new(),
         };
-        let intent = attempt.clone();
-        self.write(move |tx| Box::pin(async move { tx.begin_attempt(&intent).await })).await?;
-        Ok(Errand { account, app, audience: audience.to_owned(), grant, attempt })
+        let audience = audience.to_owned();
+        Ok(Errand { account, app, audience, grant, attempt, provider, auth, spent })
     }
 
-    /// Stores what the provider handed out, as a new generation, before anyone uses it.
-    async fn keep(
-        &self,
-        errand: Errand,
-        issued: Issued,
-        spent: &Secret,
-    ) -> Result<AccessToken, Error> {
-        let grant = self.next_grant(&errand, issued.refresh_token.as_ref().unwrap_or(spent))?;
-        let token = match &issued.access_token {
-            Some(secret) => Some(self.new_token(&errand, grant.generation, secret, &issued)?),
+    /// The refresh token of a generation, opened.
+    pub(super) fn refresh_token_of(&self, grant: &Grant) -> Result<Option<Secret>, Error> {
+        let Some(sealed) = &grant.refresh_token else { return Ok(None) };
+        let place = places::refresh_token(grant.id, grant.account, grant.generation);
+        Ok(Some(self.parts.sealer.open(&place, sealed)?))
+    }
+
+    /// Stores what the provider handed out, as a new generation, before anyone uses it. If the grant was given back or
+    /// moved to another app meanwhile, nothing is stored and the answer goes back too.
+    async fn keep(&self, errand: Errand, issued: Issued) -> Result<AccessToken, Error> {
+        let errand = Arc::new(errand);
+        let (service, of_job, answer) = (self.clone(), Arc::clone(&errand), issued.clone());
+        let kept = self.write(move |tx| {
+            Box::pin(async move { service.append_answer(tx, &of_job, &answer).await })
+        });
+        match kept.await? {
+            Kept::Appended(account, token) => {
+                self.check_standing(&account)?;
+                token
+                    .map(|token| *token)
+                    .ok_or(Error::ProviderUnavailable { retry_after: RETRY_AFTER })
+            }
+            Kept::Unwanted => {
+                let refresh_token = issued.refresh_token.map(|token| (token, TokenKind::Refresh));
+                let access_token = issued.access_token.map(|token| (token, TokenKind::Access));
+                let token = refresh_token.or(access_token);
+                self.give_back(&errand.app, &errand.provider, token).await;
+                self.check_standing(&self.account(errand.account.id).await?)?;
+                Err(Error::RefreshInProgress)
+            }
+        }
+    }
+
+    /// The write of [`keep`](Self::keep): the generation is numbered in the transaction, so a consent that finished
+    /// meanwhile cannot make the answer fall between two stools.
+    async fn append_answer(&self, tx: &mut Tx, errand: &Errand, issued: &Issued) -> Stored<Kept> {
+        let (id, now) = (errand.account.id, self.parts.clock.now());
+        let account = match tx.account(id).await? {
+            Some(row) => Some(changes::admit(&self.parts.sealer, row)?),
             None => None,
         };
-        let stored = token.clone();
-        let now = self.parts.clock.now();
-        let event = self.refresh_event(&errand, 0);
-        self.write(move |tx| {
-            Box::pin(async move {
-                tx.append_grant(&grant).await?;
-                tx.prove_grant(errand.account.id, errand.grant.generation).await?;
-                if let Some(token) = &stored {
-                    tx.put_access_token(token).await?;
-                }
-                tx.end_attempt(errand.attempt.id, now, "issued", "").await?;
-                tx.set_refreshed(errand.account.id, now, None).await?;
-                if errand.app.health != AppHealth::Accepted {
-                    tx.set_app_health(errand.app.id, &AppHealth::Accepted).await?;
-                }
-                tx.append_audit(event).await.map(drop)
-            })
-        })
-        .await?;
-        token.ok_or(Error::ProviderUnavailable { retry_after: RETRY_AFTER })
+        let grants = tx.grants(id).await?;
+        let stands = grants.iter().any(|grant| grant.id == errand.grant.id);
+        let Some(account) = account.filter(|account| stands && account.app == errand.app.id) else {
+            tx.end_attempt(errand.attempt.id, now, "unwanted", "").await?;
+            let reason = ErrorReason::AccountNeedsConsent as i32;
+            tx.append_audit(self.refresh_event(errand, reason)).await?;
+            return Ok(Kept::Unwanted);
+        };
+        let generation = 1 + grants.iter().map(|grant| grant.generation).max().unwrap_or_default();
+        let refresh_token = issued.refresh_token.as_ref().unwrap_or(&errand.spent);
+        let grant = self.next_grant(errand, generation, refresh_token).map_err(unsealed)?;
+        tx.append_grant(&grant).await?;
+        tx.prove_grant(id, errand.grant.generation).await?;
+        let mut token = None;
+        if let Some(secret) = &issued.access_token {
+            let new = self.new_token(errand, generation, secret, issued).map_err(unsealed)?;
+            tx.put_access_token(&new).await?;
+            token = Some(Box::new(new));
+        }
+        tx.end_attempt(errand.attempt.id, now, "issued", "").await?;
+        tx.set_refreshed(id, now, None).await?;
+        if errand.app.health != AppHealth::Accepted {
+            tx.set_app_health(errand.app.id, &AppHealth::Accepted).await?;
+        }
+        tx.append_audit(self.refresh_event(errand, 0)).await?;
+        Ok(Kept::Appended(Box::new(account), token))
     }
 
     /// Writes down why there is no new token, and what that means for account and app.
@@ -230,11 +270,15 @@ impl Service {
     }
 
     /// The generation after `errand`'s; a provider that sent no new refresh token lets us keep the old one.
-    fn next_grant(&self, errand: &Errand, refresh_token: &Secret) -> Result<Grant, Error> {
+    fn next_grant(
+        &self,
+        errand: &Errand,
+        generation: i64,
+        refresh_token: &Secret,
+    ) -> Result<Grant, Error> {
         let now = self.parts.clock.now();
         let id = GrantId::new(now, &self.parts.entropy);
-        let generation = errand.grant.generation + 1;
-        let place = places::refresh_token(id, generation);
+        let place = places::refresh_token(id, errand.account.id, generation);
         Ok(Grant {
             id,
             account: errand.account.id,
@@ -268,12 +312,13 @@ impl Service {
     ) -> Result<AccessToken, Error> {
         let now = self.parts.clock.now();
         let id = TokenId::new(now, &self.parts.entropy);
+        let place = places::access_token(id, (account, audience), generation);
         Ok(AccessToken {
             id,
             account,
             audience: audience.to_owned(),
             generation,
-            sealed: self.parts.sealer.seal(&places::access_token(id, generation), secret)?,
+            sealed: self.parts.sealer.seal(&place, secret)?,
             token_type: issued.token_type.clone(),
             scopes,
             issued_at: now,
@@ -297,6 +342,20 @@ impl Service {
             detail: errand.audience.clone(),
         }
     }
+}
+
+/// What became of an answer.
+enum Kept {
+    /// It is stored; this is the account as it stands now.
+    Appended(Box<Account>, Option<Box<AccessToken>>),
+    /// The grant it belongs to is no longer ours.
+    Unwanted,
+}
+
+/// Sealing fails only if the key is gone; inside a write there is one word for that.
+pub(super) fn unsealed(error: Error) -> store::Error {
+    tracing::error!(%error, "a token could not be sealed");
+    store::Error::Refused { code: "not sealed".to_owned() }
 }
 
 async fn note_broken_app(

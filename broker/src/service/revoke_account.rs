@@ -6,11 +6,11 @@
 use crate::domain::account::{Account, Standing};
 use crate::domain::caller::Manage;
 use crate::domain::event::What;
-use crate::domain::secret::Secret;
+use crate::domain::grant::Grant;
 use crate::providers::client::TokenKind;
 use crate::service::accounts::AccountView;
 use crate::service::lookup::AccountName;
-use crate::service::{Error, Service, changes, places};
+use crate::service::{Error, Service, changes};
 
 impl Service {
     /// Revokes an account. The flag says whether the provider confirmed.
@@ -32,45 +32,43 @@ impl Service {
         permit: &Manage,
         account: Account,
     ) -> Result<(AccountView, bool), Error> {
-        let refresh_token = self.current_refresh_token(&account).await?;
         let event = self.account_event(permit, What::AccountRevoked, &account);
         let (sealer, now) = (self.parts.sealer.clone(), self.parts.clock.now());
         let target = (account.id, None);
-        let account = self
+        // Read in the transaction that forgets it: a refresh may have brought a newer one a moment ago.
+        let (account, grant) = self
             .write(move |tx| {
                 Box::pin(async move {
                     let edit = |account: &mut Account| account.standing = Standing::Revoked;
                     let account = changes::edit_account(tx, &sealer, target, now, edit).await?;
+                    let grant = tx.current_grant(account.id).await?;
                     tx.delete_access_tokens(account.id).await?;
                     tx.delete_grants(account.id).await?;
                     tx.append_audit(event).await?;
-                    Ok(account)
+                    Ok((account, grant))
                 })
             })
             .await?;
-        let confirmed = match refresh_token {
-            Some(token) => self.revoke_at_provider(&account, &token).await?,
+        // Here it is done, whatever goes wrong from now on.
+        let confirmed = match grant {
+            Some(grant) => {
+                self.revoke_at_provider(&account, &grant).await.unwrap_or_else(|error| {
+                    tracing::warn!(account = %account.name, %error, "a grant was not given back");
+                    false
+                })
+            }
             None => false,
         };
         Ok((self.view_account(account).await?, confirmed))
     }
 
-    /// The refresh token in use, opened.
-    async fn current_refresh_token(&self, account: &Account) -> Result<Option<Secret>, Error> {
-        let grant = self.read().await?.current_grant(account.id).await?;
-        let Some((grant, sealed)) = grant.and_then(|it| it.refresh_token.clone().map(|s| (it, s)))
-        else {
-            return Ok(None);
-        };
-        let place = places::refresh_token(grant.id, grant.generation);
-        Ok(Some(self.parts.sealer.open(&place, &sealed)?))
-    }
-
-    async fn revoke_at_provider(&self, account: &Account, token: &Secret) -> Result<bool, Error> {
+    async fn revoke_at_provider(&self, account: &Account, grant: &Grant) -> Result<bool, Error> {
+        let Some(token) = self.refresh_token_of(grant)? else { return Ok(false) };
         let app = self.app(account.app).await?;
         let provider = self.resolve_for(&app, account)?;
         let auth = self.client_auth(&app).await?;
-        let answer = self.parts.providers.revoke(&provider, &auth, token, TokenKind::Refresh).await;
+        let answer =
+            self.parts.providers.revoke(&provider, &auth, &token, TokenKind::Refresh).await;
         Ok(answer.is_ok())
     }
 }

@@ -5,6 +5,7 @@ mod callers;
 mod consent;
 mod consent_attacks;
 mod credentials;
+mod database_writer;
 mod get_access_token;
 mod imap_login;
 mod refresh;

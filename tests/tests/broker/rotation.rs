@@ -96,3 +96,33 @@ async fn an_answer_lost_on_the_way_is_no_end_where_the_old_token_survives() -> R
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn an_account_that_is_revoked_during_a_refresh_stays_revoked() -> Result<()> {
+    for engine in Engine::each()? {
+        let world = world_with(Rotation::Replace, engine).await?;
+        world.provider.fault(Rule::refresh(Fault::Delay { ms: 2000 }).times(1));
+        let truth = world.provider.truth();
+        let revoked = async {
+            while truth.tokens_of(ALICE, Kind::Refresh).len() < 2 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            // The provider has issued a new generation, and its answer is still on the way.
+            let admin = world.operator.admin();
+            let ask = v1::RevokeAccountRequest { name: ALICE.to_owned() };
+            admin.ask(admin.accounts().revoke_account(ask)).await
+        };
+        let (refreshed, revoked) = tokio::join!(refresh_now(&world.operator, ALICE), revoked);
+        revoked?;
+        let reason = refreshed.err().and_then(|error| error.reason());
+        assert_eq!(reason, Some(v1::ErrorReason::AccountNeedsConsent));
+        let account = world.operator.account(ALICE).await?;
+        assert_eq!((account.state(), account.generation), (v1::AccountState::Revoked, 0));
+        assert_eq!(account.token_expire_time, None, "no token is kept");
+        let mut tokens = truth.tokens_of(ALICE, Kind::Refresh);
+        tokens.extend(truth.tokens_of(ALICE, Kind::Access));
+        assert!(tokens.iter().all(|token| token.revoked_ms.is_some()), "all are given back");
+        world.end().await?;
+    }
+    Ok(())
+}
