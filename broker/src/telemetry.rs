@@ -4,6 +4,7 @@
 //! print headers and bodies there. Invariant: both hold whatever filter the operator sets (promise P7).
 //! Next: [`metrics`] is the one list of figures, `http/ops.rs` shows them.
 
+pub mod incident;
 pub mod metrics;
 
 use std::io::{self, IsTerminal};

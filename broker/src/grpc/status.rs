@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::service::Error;
+use crate::telemetry::incident;
 
 /// The domain of every ErrorInfo.
 const DOMAIN: &str = "tokenbroker";
@@ -23,7 +24,7 @@ pub(super) fn of(error: &Error) -> Status {
         metadata.insert("max_ttl_seconds".to_owned(), life.as_secs().to_string());
     }
     if let Error::Ours(cause) = error {
-        tracing::error!(cause = %chain(cause.as_ref()), "an internal error was answered");
+        metadata.insert("incident".to_owned(), incident::note(cause.as_ref()));
     }
     let mut details = ErrorDetails::new();
     details.set_error_info(error.reason_name(), DOMAIN, metadata);
@@ -46,9 +47,13 @@ pub(super) fn or<T>(outcome: Result<T, Error>) -> Result<T, Status> {
 
 /// The same as an entry of a batch.
 pub(super) fn refusal(error: &Error) -> v1::Refusal {
+    let message = match error {
+        Error::Ours(cause) => format!("{error} (incident {})", incident::note(cause.as_ref())),
+        _ => error.to_string(),
+    };
     v1::Refusal {
         reason: error.reason_number(),
-        message: error.to_string(),
+        message,
         retry_delay: retry_delay(error).and_then(|delay| delay.try_into().ok()),
         help_uri: help_link(error).unwrap_or_default().to_owned(),
     }
@@ -98,7 +103,32 @@ fn help_link(error: &Error) -> Option<&str> {
     }
 }
 
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_internal_error_carries_its_incident_and_not_its_cause() {
+        let status = of(&Error::ours("canary"));
+        assert_eq!(status.code(), Code::Internal);
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INTERNAL", "tokenbroker"));
+        assert!(info.metadata["incident"].len() > 16, "{info:?}");
+        assert!(!format!("{status:?}").contains("canary"));
+        let again = of(&Error::ours("canary")).get_details_error_info().unwrap();
+        assert_ne!(info.metadata, again.metadata);
+        let entry = refusal(&Error::ours("canary")).message;
+        assert!(entry.contains("incident") && !entry.contains("canary"), "{entry}");
+    }
+
+    #[test]
+    fn a_life_that_no_token_has_is_refused_with_the_one_they_have() {
+        let status = of(&Error::MinTtlUnattainable { life: Duration::from_secs(600) });
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(
+            (status.code(), info.reason.as_str()),
+            (Code::FailedPrecondition, "MIN_TTL_UNATTAINABLE")
+        );
+        assert_eq!(info.metadata["max_ttl_seconds"], "600");
+    }
 }

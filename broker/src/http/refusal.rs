@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::page;
 use crate::service::Error;
+use crate::telemetry::incident;
 
 /// Why a browser does not get what it asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl From<Error> for Refusal {
             return Self::new(status, words);
         }
         if let Error::Ours(cause) = &error {
-            tracing::error!(cause = %chain(cause.as_ref()), "an internal error was answered");
+            incident::note(cause.as_ref());
         }
         Self { retry_after: retry_after(&error), ..Self::new(status, words_of(&error)) }
     }
@@ -166,11 +167,6 @@ fn retry_after(error: &Error) -> Option<Duration> {
         Error::RefreshInProgress | Error::Unavailable(_) => Some(Duration::from_secs(5)),
         _ => None,
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl IntoResponse for Refusal {
