@@ -137,6 +137,8 @@ impl Consent {
 
     /// Whether nothing more can come of it at `now`.
     pub fn has_expired(&self, now: Time) -> bool {
-        matches!(self.state, ConsentState::Open | ConsentState::Pending) && self.expires_at <= now
+        use ConsentState::{Claimed, Open, Pending};
+        // One that is claimed for so long was being worked on when the broker was killed.
+        matches!(self.state, Open | Claimed | Pending) && self.expires_at <= now
     }
 }

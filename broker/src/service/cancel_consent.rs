@@ -1,6 +1,6 @@
 //! Reads, lists and withdraws consents.
 //!
-//! Never shows a link again. Invariant: a consent that is withdrawn cannot be finished.
+//! Never shows a link again. Invariant: a consent that is withdrawn cannot be finished, and what its owner gave goes back.
 
 use crate::domain::caller::Manage;
 use crate::domain::consent::{Consent, ConsentState};
@@ -51,11 +51,23 @@ impl Service {
         name: &ResourceId,
     ) -> Result<ConsentView, Error> {
         let view = self.consent(permit, name).await?;
+        let (service, owner) = (self.clone(), permit.clone());
+        self.detached(async move { service.cancel(&owner, view).await }).await?;
+        self.consent(permit, name).await
+    }
+
+    async fn cancel(&self, permit: &Manage, view: ConsentView) -> Result<(), Error> {
         let from = view.consent.state;
         if !matches!(from, ConsentState::Open | ConsentState::Pending) {
             return Err(Error::ConsentNotUsable("this consent has ended already".to_owned()));
         }
-        let next = Consent { state: ConsentState::Cancelled, answer: None, ..view.consent.clone() };
+        let next = Consent {
+            state: ConsentState::Cancelled,
+            verifier: None,
+            nonce: None,
+            answer: None,
+            ..view.consent.clone()
+        };
         let event = self.consent_event(&next, What::ConsentCancelled, permit.actor(), 0);
         self.write(move |tx| {
             Box::pin(async move {
@@ -64,7 +76,7 @@ impl Service {
             })
         })
         .await?;
-        self.consent(permit, name).await
+        self.give_back_pending(&view.consent).await
     }
 
     async fn view_consent(&self, consent: Consent) -> Result<ConsentView, Error> {

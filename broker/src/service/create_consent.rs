@@ -86,6 +86,9 @@ impl Service {
             None => None,
         };
         check(&draft, &app, account.as_ref())?;
+        if let Some(id) = &draft.account_id {
+            self.check_free(permit, id, draft.expected_mailbox.as_ref()).await?;
+        }
         let (mut consent, ticket) = self.new_consent(permit, draft, &app, account.as_ref());
         let (uri, loopback_state) = if consent.mode == ConsentMode::Loopback {
             let redirect_uri = consent.return_uri.clone();
@@ -104,6 +107,22 @@ impl Service {
         };
         let uri = uri.into();
         Ok(ConsentView { consent, app: app.name.to_string(), account, uri, loopback_state })
+    }
+
+    /// Refuses an id that another mailbox has, before its owner is sent on the way for nothing.
+    async fn check_free(
+        &self,
+        permit: &Manage,
+        id: &ResourceId,
+        mailbox: Option<&Mailbox>,
+    ) -> Result<(), Error> {
+        let found = self.find_account(permit.project(), &AccountName::Id(id.clone())).await?;
+        match found {
+            Some(account) if mailbox != Some(&account.mailbox) => {
+                Err(Error::AlreadyExists(format!("account {id}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes a new consent down, with its audit record.

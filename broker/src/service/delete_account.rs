@@ -2,7 +2,7 @@
 //!
 //! Never leaves the grant behind at the provider without trying to give it back first.
 
-use crate::domain::account::Standing;
+use crate::domain::account::{Account, Standing};
 use crate::domain::caller::Manage;
 use crate::domain::event::What;
 use crate::service::lookup::AccountName;
@@ -23,10 +23,16 @@ impl Service {
         if version.is_some_and(|version| version != account.version) {
             return Err(Error::EtagMismatch);
         }
+        let (service, permit) = (self.clone(), permit.clone());
+        self.detached(async move { service.delete(&permit, account).await }).await
+    }
+
+    async fn delete(&self, permit: &Manage, account: Account) -> Result<(), Error> {
+        let id = account.id;
         if account.standing != Standing::Revoked {
-            self.revoke_account(permit, name).await?;
+            self.revoke(permit, account).await?;
         }
-        let account = self.account_named(permit.project(), name).await?;
+        let account = self.account(id).await?;
         let event = self.account_event(permit, What::AccountDeleted, &account);
         self.write(move |tx| {
             Box::pin(async move {

@@ -22,6 +22,7 @@ use crate::domain::secret::{Sealed, Secret};
 use crate::providers::client::TokenKind;
 use crate::seal::Sealer;
 use crate::service::create_consent::lookup_hash;
+use crate::service::receive_answer::words_for_owner;
 use crate::service::refresh::unsealed;
 use crate::service::{ConsentView, Error, Service, changes, places};
 
@@ -78,10 +79,22 @@ impl Service {
         match self.connect(&claimed, &app, pending).await {
             Ok(mailbox) => Ok(mailbox),
             Err(error) => {
-                self.fail_consent(&claimed, &error.to_string()).await?;
+                self.fail_consent(&claimed, &words_for_owner(&error)).await?;
                 Err(error)
             }
         }
+    }
+
+    /// Gives back what the owner of a pending consent gave, if they did.
+    pub(super) async fn give_back_pending(&self, consent: &Consent) -> Result<(), Error> {
+        let Some(sealed) = &consent.answer else { return Ok(()) };
+        let now = self.parts.clock.now();
+        let pending = Pending::open(&self.parts.sealer, consent.id, sealed, now)?;
+        let app = self.app(consent.app).await?;
+        let provider = self.resolve(&app)?;
+        let token = Some((pending.refresh_token, TokenKind::Refresh));
+        self.give_back(&app, &provider, token).await;
+        Ok(())
     }
 
     /// Proves the grant and makes the account live; gives the grant back if that fails.

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
+use crate::domain::account::Account;
 use crate::domain::app::App;
 use crate::domain::consent::{Consent, ConsentMode, ConsentState};
 use crate::domain::ids::{ConsentId, ResourceId};
@@ -85,6 +86,11 @@ impl Service {
     /// As [`invitation`](Self::invitation); [`Error::AppDisabled`] if the app is switched off.
     pub async fn depart_for_renewal(&self, token: &str) -> Result<Departure, Error> {
         let account = self.account_behind(token).await?;
+        let service = self.clone();
+        self.detached(async move { service.start_renewal(&account).await }).await
+    }
+
+    async fn start_renewal(&self, account: &Account) -> Result<Departure, Error> {
         let app = self.app(account.app).await?;
         let now = self.parts.clock.now();
         let consent = Consent {

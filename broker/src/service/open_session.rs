@@ -19,7 +19,7 @@ use crate::domain::secret::Secret;
 use crate::domain::session::MailSession;
 use crate::providers::resolved::Resolved;
 use crate::seal::credential::{KeyedHash, Kind, parse};
-use crate::service::{Error, Service};
+use crate::service::{Error, Service, changes};
 use crate::telemetry::metrics;
 
 /// How long a refused login waits for its answer. The same for every reason.
@@ -147,14 +147,23 @@ impl Service {
         };
         let event = self.session_event(caller, &attempt, account.name.as_str(), 0);
         let event = Event { subject: credential.key.clone(), ..event };
-        self.write(move |tx| {
+        let sealer = self.parts.sealer.clone();
+        let admitted = self.write(move |tx| {
             Box::pin(async move {
+                // The token may have taken seconds to come: a revocation that was answered meanwhile counts.
+                let Some(row) = tx.credential(credential.id).await? else { return Ok(false) };
+                if changes::admit(&sealer, row)?.revoked_at.is_some() {
+                    return Ok(false);
+                }
                 tx.insert_mail_session(&session).await?;
                 tx.touch_credential(credential.id, now, &session.client_address).await?;
-                tx.append_audit(event).await.map(drop)
+                tx.append_audit(event).await?;
+                Ok(true)
             })
-        })
-        .await?;
+        });
+        if !admitted.await? {
+            return self.refuse_login(caller, &attempt).await;
+        }
         metrics::session(attempt.protocol.as_str(), "opened");
         Ok(SessionAnswer::Opened(Box::new(opened)))
     }

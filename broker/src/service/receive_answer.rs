@@ -93,7 +93,10 @@ impl Service {
         }
         let owner = self.app(consent.app).await?;
         let service = self.clone();
-        self.detached(async move { service.take_in(&owner, arrival).await }).await?;
+        let answer = self.detached(async move { service.take_in(&owner, arrival).await }).await;
+        // The browser's door counts its own.
+        metrics::consent(if answer.is_ok() { "connected" } else { "refused" });
+        answer?;
         self.consent(permit, name).await
     }
 
@@ -130,13 +133,8 @@ impl Service {
         };
         let outcome = self.work_on(&consent, app, arrival).await;
         match outcome {
-            Ok(answer) => {
-                let returned = matches!(answer, Answer::GoTo(_));
-                metrics::consent(if returned { "returned" } else { "connected" });
-                Ok(answer)
-            }
+            Ok(answer) => Ok(answer),
             Err(error) => {
-                metrics::consent("refused");
                 let words = words_for_owner(&error);
                 self.fail_consent(&consent, &words).await?;
                 Err(Error::ConsentNotUsable(words))
@@ -270,7 +268,7 @@ fn foreign() -> Error {
     Error::ConsentNotUsable(words.to_owned())
 }
 
-fn words_for_owner(error: &Error) -> String {
+pub(super) fn words_for_owner(error: &Error) -> String {
     match error {
         Error::ConsentNotUsable(words) => words.clone(),
         Error::Unavailable(_) => {

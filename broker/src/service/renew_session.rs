@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::domain::caller::{Caller, OpenSessions};
+use crate::domain::credential::CredentialState;
 use crate::domain::event::{Event, What};
 use crate::domain::ids::SessionId;
 use crate::domain::session::MailSession;
@@ -31,7 +32,18 @@ impl Service {
     ) -> Result<SessionAnswer, Error> {
         let permit = caller.may_open_sessions()?;
         let session = self.renewable(&permit, id).await?;
-        let adapter = permit.caller();
+        // A session is renewed once: an adapter that leaves between the claim and the token must not use that up for nothing.
+        let (service, caller) = (self.clone(), caller.clone());
+        self.detached(async move { service.renew(&caller, session, rejected).await }).await
+    }
+
+    async fn renew(
+        &self,
+        caller: &Caller,
+        session: MailSession,
+        rejected: [u8; 32],
+    ) -> Result<SessionAnswer, Error> {
+        let (id, adapter) = (session.id, session.adapter);
         let claimed = self
             .write(move |tx| {
                 Box::pin(async move { tx.renew_mail_session(id, adapter, RENEWALS).await })
@@ -61,7 +73,8 @@ impl Service {
             && session.opened_at.after(RENEWABLE) > now;
         let row = conn.credential(session.credential).await?.ok_or(Error::SessionNotUsable)?;
         let credential = self.parts.sealer.admit(row)?;
-        if !fits || credential.revoked_at.is_some() {
+        let state = credential.state(now);
+        if !fits || matches!(state, CredentialState::Revoked | CredentialState::Expired) {
             return Err(Error::SessionNotUsable);
         }
         Ok(session)

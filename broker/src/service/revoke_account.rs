@@ -27,7 +27,7 @@ impl Service {
         self.detached(async move { service.revoke(&permit, account).await }).await
     }
 
-    async fn revoke(
+    pub(super) async fn revoke(
         &self,
         permit: &Manage,
         account: Account,

@@ -207,3 +207,42 @@ async fn refused(world: &World, why: &str) -> Result<String> {
     assert!(!page.status.is_success() && page.text.contains("<h1"), "{}", page.text);
     Ok(page.text)
 }
+
+#[tokio::test]
+async fn a_withdrawn_consent_gives_back_what_its_owner_gave() -> Result<()> {
+    let application = Application::start().await?;
+    let uri = application.return_uri();
+    let world = World::builder()
+        .without_adapters()
+        .app(|app| app.return_uris = vec![uri.clone()])
+        .start()
+        .await?;
+    let consent = for_application(&world.operator, &uri).await?;
+    Owner::of(ALICE)?.accept(&consent.uri).await?;
+    let admin = world.operator.admin();
+    let ask = v1::CancelConsentRequest { name: consent.name.clone() };
+    let cancelled = admin.ask(admin.consents().cancel_consent(ask)).await?;
+    assert_eq!(cancelled.state(), ConsentState::Cancelled);
+    let code = application.last_visit()?["code"].clone();
+    assert!(finish(&world.operator, &consent.name, &code).await.is_err());
+    let truth = world.provider.truth().snapshot();
+    assert!(truth.tokens.iter().all(|token| !token.is_live(truth.now_ms)), "given back");
+    world.end().await
+}
+
+#[tokio::test]
+async fn an_account_id_that_is_taken_is_refused_before_anybody_consents() -> Result<()> {
+    let world = World::builder().without_adapters().start().await?;
+    let alice = world.connect(ALICE).await?;
+    let admin = world.operator.admin();
+    let ask = v1::CreateConsentRequest {
+        app: APP.to_owned(),
+        mode: v1::ConsentMode::Invitation.into(),
+        expected_mailbox: e2e::world::BOB.to_owned(),
+        account_id: alice.name.rsplit('/').next().unwrap_or_default().to_owned(),
+        ..Default::default()
+    };
+    let asked = admin.ask(admin.consents().create_consent(ask)).await;
+    assert_eq!(asked.err().and_then(|error| error.reason()), Some(ErrorReason::AlreadyExists));
+    world.end().await
+}
