@@ -13,7 +13,7 @@ use tokenbroker_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use super::convert::{etag, page, proto_protocols, span, timestamp, version};
+use super::convert::{bounded, etag, page, proto_protocols, span, timestamp, version};
 use super::names::{project, resource};
 use super::rights::{caller_change, caller_draft};
 use super::serve::Door;
@@ -106,7 +106,7 @@ impl CallerService for Door {
     ) -> Result<Response<v1::Caller>, Status> {
         let name = status::or(resource("name", "callers", &request.get_ref().name))?;
         let permit = self.administrator(&request, &name.project).await?;
-        let key = request.into_inner().key_id;
+        let key = status::or(bounded("key_id", &request.get_ref().key_id, 63))?;
         answer(self.service.revoke_caller_key(&permit, &name.id, &key).await)
     }
 

@@ -85,11 +85,14 @@ pub(super) async fn edit_caller(
 pub(super) async fn edit_credential(
     tx: &mut Tx,
     sealer: &Sealer,
-    key: &str,
+    (key, expected): (String, Option<i64>),
     edit: impl FnOnce(&mut Credential) + Send,
 ) -> Result<Credential> {
-    let row = tx.credential_by_key(key).await?.ok_or(Error::Stale { what: Credential::TABLE })?;
+    let row = tx.credential_by_key(&key).await?.ok_or(Error::Stale { what: Credential::TABLE })?;
     let mut credential = admit(sealer, row)?;
+    if expected.is_some_and(|version| version != credential.version) {
+        return Err(Error::Stale { what: Credential::TABLE });
+    }
     edit(&mut credential);
     credential.version += 1;
     tx.update_credential(&sealer.guard(credential.clone())).await?;

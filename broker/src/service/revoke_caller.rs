@@ -44,7 +44,7 @@ impl Service {
         self.caller(permit, name).await
     }
 
-    /// Revokes one key of a caller.
+    /// Revokes one key of a caller. Revoking it again changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the caller has no such key.
@@ -55,8 +55,12 @@ impl Service {
         key: &str,
     ) -> Result<CallerView, Error> {
         let view = self.caller(permit, name).await?;
-        if !view.keys.iter().any(|one| one.key == key) {
-            return Err(Error::NotFound(format!("key {key} of caller {name}")));
+        let row = self.read().await?.caller_key(key).await?;
+        let row = row.map(|row| self.parts.sealer.admit(row)).transpose()?;
+        match row.filter(|row| row.caller == view.caller.id) {
+            None => return Err(Error::NotFound(format!("key {key} of caller {name}"))),
+            Some(row) if row.revoked_at.is_some() => return Ok(view),
+            Some(_) => {}
         }
         let event = self.caller_event(permit, What::CallerKeyRevoked, name);
         let event = Event { detail: key.to_owned(), ..event };

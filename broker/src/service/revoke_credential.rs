@@ -28,10 +28,11 @@ impl Service {
         let credential = self
             .write(move |tx| {
                 Box::pin(async move {
-                    let revoked = changes::edit_credential(tx, &sealer, &key, |credential| {
-                        credential.revoked_at = Some(now);
-                    })
-                    .await?;
+                    let revoked =
+                        changes::edit_credential(tx, &sealer, (key, None), |credential| {
+                            credential.revoked_at = Some(now);
+                        })
+                        .await?;
                     tx.append_audit(event).await?;
                     Ok(revoked)
                 })

@@ -15,7 +15,7 @@ impl Service {
     /// Rotates a credential: the successor with its secret, and the old one.
     ///
     /// # Errors
-    /// [`Error::InUse`] if it was rotated already or has ended.
+    /// [`Error::InUse`] if it was rotated already or has ended, [`Error::EtagMismatch`] if it was changed meanwhile.
     pub async fn rotate_credential(
         &self,
         permit: &Manage,
@@ -42,12 +42,14 @@ impl Service {
         let successor = made.view.credential.key.clone();
         let event = Event { detail: successor.clone(), ..event };
         let row = self.parts.sealer.guard(made.view.credential.clone());
-        let (sealer, key) = (self.parts.sealer.clone(), key.to_owned());
+        // The version that was looked at: of two rotations one wins, and a revocation is not rotated away.
+        let (sealer, target) =
+            (self.parts.sealer.clone(), (key.to_owned(), Some(old.credential.version)));
         let previous = self
             .write(move |tx| {
                 Box::pin(async move {
                     tx.insert_credential(&row).await?;
-                    let previous = changes::edit_credential(tx, &sealer, &key, |credential| {
+                    let previous = changes::edit_credential(tx, &sealer, target, |credential| {
                         credential.successor = successor;
                         credential.expires_at = Some(end);
                     })

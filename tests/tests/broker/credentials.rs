@@ -145,3 +145,20 @@ async fn a_revoked_account_refuses_its_credentials_and_names_the_way_back() -> R
     assert!(imap_answer(&world, ALICE, &password).await?.starts_with("a OK"));
     world.end().await
 }
+
+#[tokio::test]
+async fn of_two_rotations_at_once_one_wins() -> Result<()> {
+    let world = World::builder().without_adapters().start().await?;
+    let account = world.connect(ALICE).await?;
+    let admin = world.operator.admin();
+    for _ in 0..5 {
+        let (credential, _) = world.operator.credential(&account.name, |_| {}).await?;
+        let rotate = async || {
+            let ask = v1::RotateCredentialRequest { name: credential.name.clone(), overlap: None };
+            admin.ask(admin.credentials().rotate_credential(ask)).await
+        };
+        let (one, two) = tokio::join!(rotate(), rotate());
+        assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    }
+    world.end().await
+}
