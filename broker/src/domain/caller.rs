@@ -170,6 +170,18 @@ impl Caller {
         allowed.then_some(permit).ok_or(NotPermitted)
     }
 
+    /// Whether it may learn what there is about an account: it has a right to some token of it.
+    pub fn may_know(&self, account: &Account) -> bool {
+        let selects =
+            |right: &Right| !right.audiences.is_empty() && right.accounts.selects(account);
+        self.project == account.project
+            && match self.role {
+                Role::Admin => true,
+                Role::Service => self.rights.iter().any(selects),
+                Role::Operator | Role::Adapter => false,
+            }
+    }
+
     /// Asks for the right to open mail sessions.
     ///
     /// # Errors

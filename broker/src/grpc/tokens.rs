@@ -57,6 +57,7 @@ impl TokenService for Door {
         let stands = async {
             let name = names::account("account", &account)?;
             let project = name.0.clone();
+            let audience = bounded("audience", &audience, 63)?;
             let stands = self.service.token_status(&caller, name, &audience).await?;
             Ok(pack_status(project.as_str(), stands))
         };
@@ -131,7 +132,7 @@ fn pack_status(project: &str, stands: TokenStatus) -> GetTokenStatusResponse {
     GetTokenStatusResponse {
         account: format!("projects/{project}/accounts/{}", stands.account),
         audience: stands.audience,
-        available: stands.token.is_some() && stands.reason == 0,
+        available: stands.available,
         expire_time: stands.token.as_ref().map(|token| timestamp(token.expires_at)),
         reason: stands.reason,
         generation: stands.token.map_or(0, |token| token.generation),

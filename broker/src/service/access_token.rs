@@ -64,11 +64,10 @@ impl Service {
     /// # Errors
     /// [`Error::NotPermitted`] without a right, else whatever stands between the account and a token.
     pub async fn access_token(&self, caller: &Caller, wish: TokenWish) -> Result<Granted, Error> {
-        caller.may_ask_for_tokens()?;
-        let found = self.find_account(&wish.project, &wish.account).await?;
-        let outcome = match found {
-            None => Err(Error::NotPermitted(NotPermitted)),
-            Some(account) => self.token_for(caller, account, &wish).await,
+        let outcome = match self.token_wished(caller, &wish).await {
+            // The account went away meanwhile; who may not list accounts does not learn more than that.
+            Err(Error::NotFound(_)) => Err(Error::NotPermitted(NotPermitted)),
+            other => other,
         };
         let event = self.token_event(caller, &wish, &outcome);
         self.record(event).await?;
@@ -77,6 +76,12 @@ impl Service {
             Err(error) => metrics::token_refused(error.reason_name()),
         }
         outcome
+    }
+
+    async fn token_wished(&self, caller: &Caller, wish: &TokenWish) -> Result<Granted, Error> {
+        caller.may_ask_for_tokens()?;
+        let found = self.find_account(&wish.project, &wish.account).await?;
+        self.token_for(caller, found.ok_or(NotPermitted)?, wish).await
     }
 
     async fn token_for(
@@ -89,6 +94,7 @@ impl Service {
         let audience = match (wish.audience.as_str(), wish.scopes.as_slice()) {
             ("", []) => "mail".to_owned(),
             (audience, []) => audience.to_owned(),
+            (_, _) if !caller.may_know(&account) => return Err(NotPermitted.into()),
             (_, scopes) => self.audience_for(&account, scopes).await?,
         };
         let permit = caller.may_use(&account, &audience)?;
@@ -105,10 +111,7 @@ impl Service {
     ) -> Result<Granted, Error> {
         let audience = permit.audience().to_owned();
         let app = self.app(account.app).await?;
-        if !self.resolve_for(&app, &account)?.targets.contains_key(&audience) {
-            let remedy = format!("the provider of this account has no target {audience:?}");
-            return Err(Error::invalid("audience", remedy));
-        }
+        self.check_target(&self.resolve_for(&app, &account)?, &audience)?;
         let provider = app.preset;
         self.check_standing(&account)?;
         let at_hand = self.token_at_hand(&account, &audience, rejected).await?;

@@ -20,7 +20,7 @@ pub struct AccountView {
     pub app: App,
     /// The generation of its grant, 0 without one.
     pub generation: i64,
-    /// Its newest token, sealed.
+    /// Its token for `mail`, sealed.
     pub token: Option<AccessToken>,
 }
 
@@ -97,6 +97,9 @@ impl Service {
         let account = self.account_named(permit.project(), name).await?;
         self.check_standing(&account)?;
         let audience = if audience.is_empty() { "mail" } else { audience };
+        // Asked of the provider, an unknown target would look like a broken app.
+        let app = self.app(account.app).await?;
+        self.check_target(&self.resolve_for(&app, &account)?, audience)?;
         let at_hand = self.read().await?.access_token(account.id, audience).await?;
         self.refreshed(&account, audience, at_hand.as_ref()).await?;
         self.account_view(permit, name).await
@@ -106,8 +109,7 @@ impl Service {
         let app = self.app(account.app).await?;
         let mut conn = self.read().await?;
         let generation = conn.current_grant(account.id).await?.map_or(0, |grant| grant.generation);
-        let tokens = conn.access_tokens(account.id).await?;
-        let token = tokens.into_iter().max_by_key(|token| token.generation);
+        let token = conn.access_token(account.id, "mail").await?;
         Ok(AccountView { account, app, generation, token })
     }
 

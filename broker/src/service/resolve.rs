@@ -51,6 +51,15 @@ impl Service {
         })
     }
 
+    /// Refuses a target that the provider does not have.
+    pub(super) fn check_target(&self, provider: &Resolved, audience: &str) -> Result<(), Error> {
+        if provider.targets.contains_key(audience) {
+            return Ok(());
+        }
+        let remedy = format!("the provider of this account has no target {audience:?}");
+        Err(Error::invalid("audience", remedy))
+    }
+
     /// The target whose tokens log in over `protocol`.
     pub(super) fn audience_of(provider: &Resolved, protocol: MailProtocol) -> Option<String> {
         let mut targets = provider.targets.iter();

@@ -2,10 +2,11 @@
 //!
 //! Never calls a provider and never opens a sealed value. Invariant: the same right is asked for as for the token itself.
 
+use crate::clock::Time;
 use crate::domain::caller::{Caller, NotPermitted};
 use crate::domain::grant::AccessToken;
 use crate::domain::ids::ProjectId;
-use crate::domain::token::is_alive;
+use crate::domain::token::{attainable, is_alive, is_fresh};
 use crate::service::lookup::AccountName;
 use crate::service::{Error, Service};
 
@@ -18,6 +19,8 @@ pub struct TokenStatus {
     pub audience: String,
     /// The token at hand, sealed, if it lives.
     pub token: Option<AccessToken>,
+    /// Whether a plain call would be answered with it.
+    pub available: bool,
     /// What stands in the way, as the number of an `ErrorReason`; 0 if nothing does.
     pub reason: i32,
 }
@@ -44,8 +47,14 @@ impl Service {
         Ok(TokenStatus {
             account: account.name.to_string(),
             audience: audience.to_owned(),
+            available: reason == 0 && token.as_ref().is_some_and(|it| is_enough(it, now)),
             token: token.filter(|token| is_alive(token, now)),
             reason,
         })
     }
+}
+
+/// Whether a call that asks for no particular life gets this token.
+fn is_enough(token: &AccessToken, now: Time) -> bool {
+    attainable(None, token.life()).is_some_and(|wanted| is_fresh(token, wanted, now))
 }

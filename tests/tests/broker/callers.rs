@@ -162,3 +162,46 @@ async fn a_switched_off_account_or_app_hands_nothing_out() -> Result<()> {
     assert!(service.access_token(ALICE).await.is_ok());
     world.end().await
 }
+
+#[tokio::test]
+async fn a_service_cannot_tell_a_strangers_account_from_none() -> Result<()> {
+    let world = World::builder().without_adapters().start().await?;
+    world.connect(ALICE).await?;
+    let elsewhere = selecting(|it| it.domains = vec!["other.test".to_owned()]);
+    let narrow = |caller: &mut v1::Caller| caller.rights = elsewhere;
+    let (_, key) = world.operator.caller("narrow", CallerRole::Service, narrow).await?;
+    let narrow = world.tokens(&key).await?;
+    for account in [ALICE, "nobody@example.test"] {
+        let scopes = ["no-such-scope".to_owned()];
+        let asked = narrow.access_token(account).scopes(scopes).await;
+        assert_eq!(reason(asked), Some(ErrorReason::NotPermitted), "{account}");
+    }
+    world.end().await
+}
+
+#[tokio::test]
+async fn an_operator_that_asks_for_a_token_is_refused_on_the_record() -> Result<()> {
+    let world = World::builder().without_adapters().start().await?;
+    world.connect(ALICE).await?;
+    let them = somebody(&world, "curious", CallerRole::Operator).await?;
+    assert!(refused(them.tokens().access_token(ALICE).await));
+    let records = world.operator.audit().await?;
+    let theirs: Vec<_> =
+        records.iter().filter(|one| one.actor.ends_with("callers/curious")).collect();
+    assert!(matches!(theirs.as_slice(), [one] if !one.granted && one.event == "token"));
+    world.end().await
+}
+
+#[tokio::test]
+async fn revoking_a_key_again_changes_nothing() -> Result<()> {
+    let world = World::builder().without_adapters().start().await?;
+    let (caller, _) = world.operator.caller("twice", CallerRole::Service, |_| {}).await?;
+    let admin = world.operator.admin();
+    for _ in 0..2 {
+        let (name, key_id) = (caller.name.clone(), caller.keys[0].key_id.clone());
+        let ask = v1::RevokeCallerKeyRequest { name, key_id };
+        let caller = admin.ask(admin.callers().revoke_caller_key(ask)).await?;
+        assert!(caller.keys[0].revoked);
+    }
+    world.end().await
+}

@@ -187,3 +187,34 @@ async fn every_token_handed_out_and_every_refusal_has_one_record() -> Result<()>
     assert_eq!(by_crm.iter().filter(|one| !one.granted).count(), 1);
     world.end().await
 }
+
+#[tokio::test]
+async fn a_token_near_its_end_lives_but_is_not_called_available() -> Result<()> {
+    let world =
+        World::builder().without_adapters().provider(|it| it.access_life_s = 10).start().await?;
+    world.connect(ALICE).await?;
+    let service = world.service("crm").await?;
+    let near_end = loop {
+        let status = service.token_status(ALICE, "").await?;
+        if !status.available {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert!(near_end.expire_time.is_some(), "it still lives: {near_end:?}");
+    world.end().await
+}
+
+#[tokio::test]
+async fn an_unknown_target_blames_the_request_and_not_the_app() -> Result<()> {
+    let world = World::builder().without_adapters().start().await?;
+    world.connect(ALICE).await?;
+    let admin = world.operator.admin();
+    let ask = v1::RefreshAccountRequest { name: ALICE.to_owned(), audience: "mial".to_owned() };
+    let asked = admin.ask(admin.accounts().refresh_account(ask)).await;
+    assert_eq!(asked.err().and_then(|error| error.reason()), Some(ErrorReason::InvalidField));
+    assert_eq!(world.refreshes(), 0);
+    let token = world.service("crm").await?.access_token(ALICE).await?;
+    assert!(world.provider.truth().is_live(token.expose()));
+    world.end().await
+}
