@@ -46,21 +46,46 @@ pub(crate) async fn run(init: Init) -> Result<(), Failure> {
     }
     let core = Core::open(&config, &|name| std::env::var_os(name), NewInstance::Make).await;
     let core = core.map_err(Failure::start)?;
-    let made = core.service.create_first_admin(admin).await;
-    let outcome = match made {
-        Ok(made) => keep_admin_key(&dir, &made.shown),
-        Err(Error::AlreadyExists(_)) => Ok(None),
-        Err(error) => Err(Failure::start(error)),
+    // The key is shown once: the file for it is there before the key is.
+    let mut place = KeyFile::reserve(&dir)?;
+    let outcome = match core.service.create_first_admin(admin).await {
+        Ok(made) => place.keep(&made.shown).map(Some),
+        Err(Error::AlreadyExists(_)) => place.give_up().map(|()| None),
+        Err(error) => place.give_up().and(Err(Failure::start(error))),
     };
     core.close(std::time::Duration::from_secs(5)).await;
     tell_next_steps(&file, outcome?.as_deref(), &config);
     Ok(())
 }
 
-fn keep_admin_key(dir: &Path, key: &Secret) -> Result<Option<PathBuf>, Failure> {
-    let file = dir.join("admin.key");
-    write_private(&file, &format!("{}\n", key.expose())).map_err(|error| at(&file, &error))?;
-    Ok(Some(file))
+/// The file the administrator's key goes to: `admin.key`, or the next free name beside an old one.
+struct KeyFile {
+    path: PathBuf,
+    file: std::fs::File,
+}
+
+impl KeyFile {
+    fn reserve(dir: &Path) -> Result<Self, Failure> {
+        let mut names = (1..100).map(|number| match number {
+            1 => "admin.key".to_owned(),
+            _ => format!("admin-{number}.key"),
+        });
+        let free = names.find(|name| !dir.join(name).exists());
+        let path = dir.join(free.unwrap_or_else(|| "admin.key".to_owned()));
+        let file = open_private(&path).map_err(|error| at(&path, &error))?;
+        Ok(Self { path, file })
+    }
+
+    fn keep(&mut self, key: &Secret) -> Result<PathBuf, Failure> {
+        let wrong = |error: &std::io::Error| at(&self.path, error);
+        writeln!(self.file, "{}", key.expose()).map_err(|error| wrong(&error))?;
+        self.file.sync_all().map_err(|error| wrong(&error))?;
+        Ok(self.path.clone())
+    }
+
+    fn give_up(&self) -> Result<(), Failure> {
+        std::fs::remove_file(&self.path).map_err(|error| at(&self.path, &error))
+    }
 }
 
 fn tell_next_steps(file: &Path, key: Option<&Path>, config: &Config) {
@@ -78,10 +103,13 @@ fn tell_next_steps(file: &Path, key: Option<&Path>, config: &Config) {
 
 /// Writes a file only its owner may read, which must not be there yet, and makes it durable.
 fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let mut out = options.write(true).create_new(true).mode(0o600).open(file)?;
+    let mut out = open_private(file)?;
     out.write_all(text.as_bytes())?;
     out.sync_all()
+}
+
+fn open_private(file: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)
 }
 
 fn at(path: &Path, error: &std::io::Error) -> Failure {

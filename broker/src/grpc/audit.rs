@@ -4,7 +4,7 @@ use tokenbroker_proto::v1::audit_service_server::AuditService;
 use tokenbroker_proto::v1::{self, ListAuditRecordsRequest, ListAuditRecordsResponse};
 use tonic::{Request, Response, Status};
 
-use super::convert::{page, timestamp};
+use super::convert::{bounded, page, timestamp};
 use super::names::project;
 use super::serve::Door;
 use super::status;
@@ -21,6 +21,7 @@ impl AuditService for Door {
         let ListAuditRecordsRequest { page_size, page_token, account, .. } = request.into_inner();
         let wanted = status::or(page(page_size, &page_token))?;
         let account = account.rsplit('/').next().unwrap_or_default();
+        let account = &status::or(bounded("account", account, 320))?;
         let found = status::or(self.service.audit_records(&permit, account, wanted).await)?;
         Ok(Response::new(ListAuditRecordsResponse {
             records: found.items.into_iter().map(pack).collect(),

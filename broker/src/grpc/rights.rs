@@ -22,7 +22,7 @@ pub(super) fn app_draft(id: &str, app: v1::App) -> Result<AppDraft, Error> {
         display_name: bounded("app.display_name", &app.display_name, 100)?,
         preset: app.preset,
         authority: bounded("app.authority", &app.authority, 512)?,
-        client_id: app.client_id,
+        client_id: bounded("app.client_id", &app.client_id, 512)?,
         client_auth,
         endpoints: app.endpoints.map(endpoints).unwrap_or_default(),
         base_scopes: scopes("app.base_scopes", app.base_scopes)?,

@@ -6,7 +6,7 @@
 use url::Url;
 
 use crate::clock::Time;
-use crate::domain::app::{App, AppHealth, AppSecret, ClientAuthMethod};
+use crate::domain::app::{App, AppHealth, AppSecret, ClientAuthMethod, Endpoints};
 use crate::domain::caller::Manage;
 use crate::domain::event::What;
 use crate::domain::ids::{AppId, AppSecretId, ResourceId};
@@ -31,6 +31,14 @@ impl Service {
                 "app.client_id",
                 "use the id the provider gave, at most 512 bytes",
             ));
+        }
+        if secret.is_some() && draft.client_auth == Some(ClientAuthMethod::None) {
+            let remedy = "a client with client_auth_method NONE has none: leave it out";
+            return Err(Error::invalid("client_secret", remedy));
+        }
+        if preset.fixes_endpoints() && draft.endpoints != Endpoints::default() {
+            let remedy = "only the preset `custom` takes endpoints";
+            return Err(Error::invalid("app.endpoints", remedy));
         }
         if secret.is_none()
             && draft.client_auth != Some(ClientAuthMethod::None)
@@ -151,7 +159,8 @@ pub(super) fn check_return_uris(uris: &[String]) -> Result<(), Error> {
                 && url.fragment().is_none()
         })
     };
-    if uris.len() <= 16 && uris.iter().all(good) {
+    let plain = |text: &String| text.len() <= 2048 && !text.contains(char::is_control);
+    if uris.len() <= 16 && uris.iter().all(|uri| plain(uri) && good(uri)) {
         return Ok(());
     }
     Err(Error::invalid("app.return_uris", "use at most 16 https URLs (http only for localhost)"))

@@ -32,6 +32,10 @@ impl PageRequest {
     /// is none of ours.
     pub fn new(size: i32, token: &str) -> Option<Self> {
         let after = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+        // PostgreSQL takes no NUL in a text, and no key of ours has a control character.
+        if after.contains(char::is_control) {
+            return None;
+        }
         let size = if size < 1 { DEFAULT } else { i64::from(size).min(MOST) };
         Some(Self { after, size })
     }
@@ -83,5 +87,6 @@ mod tests {
         assert_eq!(PageRequest::new(0, "").unwrap().limit(), 101);
         assert_eq!(PageRequest::new(i32::MAX, "").unwrap().limit(), 1001);
         assert_eq!(PageRequest::new(5, "not base64!"), None);
+        assert_eq!(PageRequest::new(5, "AA"), None, "a NUL");
     }
 }

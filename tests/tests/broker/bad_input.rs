@@ -10,6 +10,7 @@ use e2e::cast::ca::TestCa;
 use e2e::world::binaries::binary;
 use e2e::world::command::{Program, Run};
 use e2e::world::{ALICE, House, Plan, World};
+use token_broker_client::v1;
 
 /// How much more memory an adapter may hold after an attack than before, in KiB.
 const GROWTH_KIB: u64 = 16 * 1024;
@@ -113,6 +114,33 @@ async fn init_does_not_overwrite_what_is_there() -> Result<()> {
         assert!(e2e::world::clients::is_private(&house.folder().join(file)), "{file}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn init_beside_a_key_of_another_store_loses_neither() -> Result<()> {
+    let plan = Plan { adapters: false, ..Plan::default() };
+    let house = House::found(plan, &TestCa::generate()?).await?;
+    write_key(&house.folder().join("admin.key"), b"an old one")?;
+    let made = house.init().await?.ok()?;
+    assert!(made.stdout.contains("admin-2.key"), "{made}");
+    assert_eq!(std::fs::read(house.folder().join("admin.key"))?, b"an old one");
+    assert!(std::fs::read_to_string(house.folder().join("admin-2.key"))?.starts_with("tbk_"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn endpoints_of_ones_own_are_for_the_custom_preset() -> Result<()> {
+    let world = World::builder().without_adapters().without_app().start().await?;
+    let token = "https://elsewhere.example/token".to_owned();
+    let endpoints = Some(v1::AppEndpoints { token, ..Default::default() });
+    let google = v1::App { preset: "google".to_owned(), endpoints, ..Default::default() };
+    let refused = world.register("odd", google).await.err().context("taken")?.to_string();
+    assert!(refused.contains("endpoints"), "{refused}");
+    let none = v1::ClientAuthMethod::None.into();
+    let public = v1::App { client_auth_method: none, ..Default::default() };
+    let refused = world.register("odd", public).await.err().context("taken")?.to_string();
+    assert!(refused.contains("client_secret"), "{refused}");
+    world.end().await
 }
 
 #[tokio::test]
