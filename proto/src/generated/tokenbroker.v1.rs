@@ -16,7 +16,8 @@ pub enum ErrorReason {
     /// A policy of the provider or of its tenant forbids it. gRPC
     /// FAILED_PRECONDITION. An administrator of the mailbox's domain has to act.
     AccountBlockedByPolicy = 3,
-    /// The account was disabled or revoked here. gRPC FAILED_PRECONDITION.
+    /// The account was disabled here, or waits for its first consent. gRPC
+    /// FAILED_PRECONDITION. One that was revoked needs consent.
     AccountDisabled = 4,
     /// The provider refuses our OAuth app (secret expired, app disabled). gRPC
     /// FAILED_PRECONDITION. An operator has to act; the account is unharmed.
@@ -53,8 +54,8 @@ pub enum ErrorReason {
     /// The broker cannot do it now (store away, overload, stopping). gRPC
     /// UNAVAILABLE with RetryInfo.
     BrokerUnavailable = 17,
-    /// Something is wrong inside the broker; the `incident` in the metadata stands
-    /// in its log too. gRPC INTERNAL.
+    /// Something is wrong inside the broker; the `incident` in the metadata (in a
+    /// batch: in the message) stands in its log too. gRPC INTERNAL.
     Internal = 18,
     /// The resource an administrator named does not exist. gRPC NOT_FOUND. Only
     /// callers that may list it learn this; others get NOT_PERMITTED.
@@ -1321,7 +1322,8 @@ pub struct App {
     /// How the client shows its secret at the token endpoint.
     #[prost(enumeration = "ClientAuthMethod", tag = "6")]
     pub client_auth_method: i32,
-    /// The endpoints in use. Input for `custom`, OUTPUT_ONLY for the others.
+    /// The endpoints in use. Input for `custom` only; the others have their own and
+    /// refuse any that are given.
     #[prost(message, optional, tag = "7")]
     pub endpoints: ::core::option::Option<AppEndpoints>,
     /// Scopes instead of the preset's base. Empty: the preset's.
@@ -1345,7 +1347,7 @@ pub struct App {
     /// Its client secrets, without the secrets. OUTPUT_ONLY.
     #[prost(message, repeated, tag = "14")]
     pub secrets: ::prost::alloc::vec::Vec<AppSecret>,
-    /// Whether a `disabled` provider answer or the like stands in the way.
+    /// Whether the provider takes the app, as far as the last answer told.
     /// OUTPUT_ONLY.
     #[prost(enumeration = "AppHealth", tag = "15")]
     pub health: i32,
@@ -1363,7 +1365,7 @@ pub struct App {
     #[prost(enumeration = "Rotation", tag = "19")]
     pub rotation: i32,
     /// Where browsers may be sent after a consent that an application started:
-    /// exact URLs. At most 16.
+    /// exact URLs. At most 16 of 2048 bytes.
     #[prost(string, repeated, tag = "20")]
     pub return_uris: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -1420,7 +1422,8 @@ pub struct CreateAppRequest {
     /// The app. REQUIRED.
     #[prost(message, optional, tag = "3")]
     pub app: ::core::option::Option<App>,
-    /// Its first client secret. INPUT_ONLY. Empty for a public client.
+    /// Its first client secret. INPUT_ONLY, at most 4096 bytes. Empty for a public
+    /// client.
     #[prost(string, tag = "4")]
     pub client_secret: ::prost::alloc::string::String,
     /// When the provider will stop taking the secret.
@@ -2646,8 +2649,8 @@ pub struct AuditRecord {
     /// When.
     #[prost(message, optional, tag = "2")]
     pub time: ::core::option::Option<::prost_types::Timestamp>,
-    /// What happened, such as `token.granted`, `session.opened`,
-    /// `credential.revoked`.
+    /// What happened, such as `token`, `session`, `credential.revoked`; `granted`
+    /// says how it ended.
     #[prost(string, tag = "3")]
     pub event: ::prost::alloc::string::String,
     /// Who did it: a caller's name, `owner` for a browser, `broker` for itself.
@@ -2687,7 +2690,8 @@ pub struct ListAuditRecordsRequest {
     /// From the last answer.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
-    /// Only about this account.
+    /// Only about this account: its name or id. Records of refused calls have the
+    /// name that was asked for.
     #[prost(string, tag = "4")]
     pub account: ::prost::alloc::string::String,
 }
@@ -3024,13 +3028,13 @@ pub struct Caller {
     /// For SERVICE: which accounts and audiences. Empty: none.
     #[prost(message, repeated, tag = "4")]
     pub rights: ::prost::alloc::vec::Vec<Right>,
-    /// For ADAPTER: which protocols. Empty: none.
+    /// For ADAPTER: which protocols. At least one.
     #[prost(enumeration = "MailProtocol", repeated, tag = "5")]
     pub protocols: ::prost::alloc::vec::Vec<i32>,
     /// From where it may call: CIDR ranges. Empty: anywhere.
     #[prost(string, repeated, tag = "6")]
     pub ip_ranges: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Its keys, without the keys. OUTPUT_ONLY.
+    /// Its oldest 100 keys, without the keys. OUTPUT_ONLY.
     #[prost(message, repeated, tag = "7")]
     pub keys: ::prost::alloc::vec::Vec<CallerKey>,
     /// True once revoked. OUTPUT_ONLY.
@@ -3213,9 +3217,10 @@ pub struct WhoAmIRequest {}
 pub enum CallerRole {
     /// Never valid.
     Unspecified = 0,
-    /// Everything but handing out tokens it has no right to.
+    /// The admin plane, and the tokens of every account of its project; no mail
+    /// logins.
     Admin = 1,
-    /// Apps, accounts, consents and credentials; not callers.
+    /// Apps, accounts, consents and credentials; not callers and no tokens.
     Operator = 2,
     /// TokenService, for the accounts its rights name.
     Service = 3,
@@ -3463,7 +3468,8 @@ pub mod caller_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Ends an API key. Once this is answered, no call with it succeeds.
+        /// Ends an API key. Once this is answered, no call with it succeeds. Ending it
+        /// again changes nothing.
         pub async fn revoke_caller_key(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeCallerKeyRequest>,
@@ -3604,7 +3610,8 @@ pub mod caller_service_server {
             tonic::Response<super::CreateCallerKeyResponse>,
             tonic::Status,
         >;
-        /// Ends an API key. Once this is answered, no call with it succeeds.
+        /// Ends an API key. Once this is answered, no call with it succeeds. Ending it
+        /// again changes nothing.
         async fn revoke_caller_key(
             &self,
             request: tonic::Request<super::RevokeCallerKeyRequest>,
@@ -4205,13 +4212,13 @@ pub struct CreateConsentRequest {
     /// How. REQUIRED.
     #[prost(enumeration = "ConsentMode", tag = "3")]
     pub mode: i32,
-    /// The mailbox. REQUIRED for INVITATION.
+    /// The mailbox. REQUIRED for INVITATION, unless `account` names it.
     #[prost(string, tag = "4")]
     pub expected_mailbox: ::prost::alloc::string::String,
     /// The account to renew. Empty: a new one, or the one with the mailbox.
     #[prost(string, tag = "5")]
     pub account: ::prost::alloc::string::String,
-    /// The id for a new account. Empty: made up.
+    /// The id for a new account; refused if another mailbox has it. Empty: made up.
     #[prost(string, tag = "6")]
     pub account_id: ::prost::alloc::string::String,
     /// For APPLICATION: where the browser goes afterwards. One of the app's
@@ -4559,7 +4566,8 @@ pub mod consent_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Ends one that is not finished.
+        /// Ends one that is not finished. What its owner gave goes back to the
+        /// provider.
         pub async fn cancel_consent(
             &mut self,
             request: impl tonic::IntoRequest<super::CancelConsentRequest>,
@@ -4668,7 +4676,8 @@ pub mod consent_service_server {
             tonic::Response<super::ListConsentsResponse>,
             tonic::Status,
         >;
-        /// Ends one that is not finished.
+        /// Ends one that is not finished. What its owner gave goes back to the
+        /// provider.
         async fn cancel_consent(
             &self,
             request: tonic::Request<super::CancelConsentRequest>,
@@ -7054,7 +7063,8 @@ pub struct GetAccessTokenRequest {
     /// Not together with `audience`. At most 32.
     #[prost(string, repeated, tag = "3")]
     pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// The least remaining life of the token. Default 5 minutes, at most 24 hours.
+    /// The least remaining life of the token. Absent or zero: 5 minutes, or half of
+    /// the life of tokens that live less than ten. At most 24 hours.
     #[prost(message, optional, tag = "4")]
     pub min_ttl: ::core::option::Option<::prost_types::Duration>,
     /// The SHA-256 of a token that the resource refused: an equal token is not
@@ -7173,7 +7183,8 @@ pub struct GetTokenStatusResponse {
     /// The target.
     #[prost(string, tag = "2")]
     pub audience: ::prost::alloc::string::String,
-    /// Whether a call for it would be answered with the token at hand.
+    /// Whether a call for it without `min_ttl` would be answered with the token at
+    /// hand.
     #[prost(bool, tag = "3")]
     pub available: bool,
     /// When the token at hand ends. Absent if there is none.
