@@ -14,7 +14,9 @@ pub(super) async fn walk(stage: &mut Stage) -> Result<()> {
     let mut owner = Owner::of(ALICE)?;
     let asked = owner.browser().open(&link).await?;
     ensure!(asked.text.contains("Demo-Inc") && asked.text.contains(ALICE), "{}", asked.text);
-    stage.narrator.seen(&format!("a browser without JavaScript opens it: \"{}\"", title(&asked.text)));
+    stage
+        .narrator
+        .seen(&format!("a browser without JavaScript opens it: \"{}\"", title(&asked.text)));
     let done = owner.click_through(asked, "allow").await?;
     ensure!(done.status.is_success(), "the walk ended with {}: {}", done.status, done.text);
     stage.narrator.seen(&format!("after the provider's page: \"{}\"", title(&done.text)));

@@ -14,7 +14,9 @@ pub(super) async fn walk(stage: &mut Stage) -> Result<()> {
     stage.world.provider.change(|settings| settings.access_life_s = 3600);
     let end = stage.world.operator.account(ALICE).await?.token_expire_time.context("no end")?;
     let end = SystemTime::try_from(end)?;
-    stage.narrator.seen("the provider now gives tokens of two seconds; waiting until this one has ended");
+    stage
+        .narrator
+        .seen("the provider now gives tokens of two seconds; waiting until this one has ended");
     while end.elapsed().is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -14,7 +14,9 @@ pub(super) async fn walk(stage: &mut Stage) -> Result<()> {
     let client = stage.client()?;
     client.curl_smtp(ALICE, &mail).await?.ok()?;
     let port = stage.world.house.adapter("imap")?.plain.port();
-    stage.narrator.command(&format!("curl -u {ALICE}:PASSWORD 'imap://localhost:{port}/INBOX;MAILINDEX=2'"));
+    stage
+        .narrator
+        .command(&format!("curl -u {ALICE}:PASSWORD 'imap://localhost:{port}/INBOX;MAILINDEX=2'"));
     let read = client.curl_imap("INBOX;MAILINDEX=2").await?.ok()?.stdout;
     ensure!(read == mail, "what came back is not what was sent: {read}");
     stage.narrator.seen("what was read is byte for byte what was sent");

@@ -20,7 +20,10 @@ pub fn binary(name: &str) -> Result<PathBuf> {
         }
         tried.push(folder.display().to_string());
     }
-    bail!("the program {name} is not in {}: run `cargo build --workspace` first", tried.join(" or "))
+    bail!(
+        "the program {name} is not in {}: run `cargo build --workspace` first",
+        tried.join(" or ")
+    )
 }
 
 /// The repository's folder `tests`, for the scripts beside this crate.

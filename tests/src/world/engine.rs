@@ -26,8 +26,9 @@ impl Engine {
     /// # Errors
     /// PostgreSQL is not installed and `CI=true`.
     pub fn each() -> Result<Vec<Self>> {
-        let installed = std::fs::read_dir("/usr/lib/postgresql")
-            .is_ok_and(|versions| versions.flatten().any(|it| it.path().join("bin/initdb").is_file()));
+        let installed = std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|versions| {
+            versions.flatten().any(|it| it.path().join("bin/initdb").is_file())
+        });
         if installed || std::env::var_os("POSTGRES_BIN").is_some() {
             return Ok(vec![Self::Sqlite, Self::Postgres]);
         }

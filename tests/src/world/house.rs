@@ -261,7 +261,8 @@ impl House {
         for protocol in ["imap", "smtp"] {
             let key = self.folder.join(format!("{protocol}.key"));
             let key = key.to_string_lossy();
-            let create = ["caller", "create", protocol, "--role", "adapter", "--protocol", protocol];
+            let create =
+                ["caller", "create", protocol, "--role", "adapter", "--protocol", protocol];
             operator.ctl(&[&create[..], &["--output-secret", &key]].concat()).await?;
             let adapter = self.start_adapter(protocol).await?;
             self.adapters.push(adapter);

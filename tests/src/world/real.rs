@@ -122,9 +122,21 @@ impl Real {
         let imap = format!("imaps://{}", stack.endpoint("IMAPS")?);
         let smtp = format!("smtp://{submission}");
         let create = [
-            "app", "create", APP, "--preset", "generic-oidc", "--authority",
-            stack.endpoint("OAUTH")?, "--client-id", stack.endpoint("CLIENT_ID")?, "--extra-scope",
-            stack.endpoint("MAIL_SCOPE")?, "--mail-host", &imap, "--mail-host", &smtp,
+            "app",
+            "create",
+            APP,
+            "--preset",
+            "generic-oidc",
+            "--authority",
+            stack.endpoint("OAUTH")?,
+            "--client-id",
+            stack.endpoint("CLIENT_ID")?,
+            "--extra-scope",
+            stack.endpoint("MAIL_SCOPE")?,
+            "--mail-host",
+            &imap,
+            "--mail-host",
+            &smtp,
         ];
         let secret = stack.endpoint("CLIENT_SECRET")?;
         let tool = self.operator.tool(&create).env("TOKEN_BROKER_CLIENT_SECRET", secret);

@@ -56,7 +56,8 @@ async fn a_state_that_nobody_made_is_refused() -> Result<()> {
     let mut owner = Owner::of(ALICE)?;
     owner.walk_to_provider(&invitation.uri).await?;
     let base = world.house.doors().public_url();
-    for query in ["?code=x&state=forged", "?code=x", "?state=", "", "?error=access_denied&state=y"] {
+    for query in ["?code=x&state=forged", "?code=x", "?state=", "", "?error=access_denied&state=y"]
+    {
         let url = format!("{base}/oauth/callback/default/{APP}{query}");
         let page = owner.browser().open(&url).await?;
         assert!(page.status.is_client_error(), "{query}: {}", page.text);
@@ -123,6 +124,7 @@ async fn an_answer_in_another_providers_name_is_refused() -> Result<()> {
 async fn a_bent_id_token_is_refused() -> Result<()> {
     let world = World::builder().without_adapters().start().await?;
     let bends = [
+        IdToken::Missing,
         IdToken::WrongNonce,
         IdToken::WrongAudience,
         IdToken::WrongIssuer,

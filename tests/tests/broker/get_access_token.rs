@@ -138,7 +138,8 @@ async fn a_batch_answers_each_request_for_itself() -> Result<()> {
     let world = World::builder().without_adapters().start().await?;
     world.connect(ALICE).await?;
     let service = world.service("crm").await?;
-    let ask = |account: &str| GetAccessTokenRequest { account: account.to_owned(), ..Default::default() };
+    let ask =
+        |account: &str| GetAccessTokenRequest { account: account.to_owned(), ..Default::default() };
     let asks = vec![ask(ALICE), ask("nobody@example.test"), ask(ALICE)];
     let outcomes = service.batch(asks).await?.outcomes;
     let seen: Vec<bool> = outcomes
@@ -180,7 +181,9 @@ async fn every_token_handed_out_and_every_refusal_has_one_record() -> Result<()>
     assert_eq!(records.len() - before, 8);
     let by_crm: Vec<_> = records.iter().filter(|one| one.actor.ends_with("callers/crm")).collect();
     assert_eq!(by_crm.iter().filter(|one| one.granted).count(), 7);
-    assert!(by_crm.iter().filter(|one| one.granted).all(|one| account.name.ends_with(&one.account)));
+    assert!(
+        by_crm.iter().filter(|one| one.granted).all(|one| account.name.ends_with(&one.account))
+    );
     assert_eq!(by_crm.iter().filter(|one| !one.granted).count(), 1);
     world.end().await
 }

@@ -92,7 +92,8 @@ async fn what_a_client_says_behind_its_login_is_not_lost() -> Result<()> {
     let (_, password) = world.operator.credential(&account.name, |_| {}).await?;
     let mut speaker = world.speak("imap").await?;
     speaker.expect("* OK").await?;
-    let pipelined = format!("a LOGIN {ALICE} {password}\r\nb SELECT INBOX\r\nc NOOP\r\nd LOGOUT\r\n");
+    let pipelined =
+        format!("a LOGIN {ALICE} {password}\r\nb SELECT INBOX\r\nc NOOP\r\nd LOGOUT\r\n");
     speaker.send_bytes(pipelined.as_bytes()).await?;
     for answer in ["a OK", "b OK", "c OK", "d OK"] {
         speaker.until(answer).await?;
@@ -228,7 +229,8 @@ async fn a_broker_that_is_away_is_not_the_clients_fault() -> Result<()> {
 #[tokio::test]
 async fn a_large_mailbox_comes_through_unchanged() -> Result<()> {
     let world = World::start().await?;
-    let body: String = (0..20_000).map(|line| format!("{line:07} {}\r\n", "x".repeat(60))).collect();
+    let body: String =
+        (0..20_000).map(|line| format!("{line:07} {}\r\n", "x".repeat(60))).collect();
     let mail = format!("Subject: large\r\n\r\n{body}");
     world.mailbox.deliver(ALICE, &mail)?;
     let client = world.client(ALICE).await?.over(Wire::Tls);
