@@ -72,7 +72,9 @@ pub fn table(figures: &Value) -> String {
         );
     }
     line("  ratio", format!("{:>8.2} of the echo's calls/s", number(&figures["calls"]["ratio"])));
-    for (name, key) in [("IMAP FETCH in clear", "plain"), ("IMAP FETCH in TLS on both sides", "tls")] {
+    for (name, key) in
+        [("IMAP FETCH in clear", "plain"), ("IMAP FETCH in TLS on both sides", "tls")]
+    {
         let seen = &figures["imap_fetch"][key];
         line(
             name,
@@ -88,7 +90,11 @@ pub fn table(figures: &Value) -> String {
         Value::Null => line("build of the demo", "not measured (--build)".to_owned()),
         build => line(
             "build of the demo",
-            format!("{:.0} s cold, {:.1} s warm", number(&build["cold_s"]), number(&build["warm_s"])),
+            format!(
+                "{:.0} s cold, {:.1} s warm",
+                number(&build["cold_s"]),
+                number(&build["warm_s"])
+            ),
         ),
     }
     text

@@ -80,11 +80,16 @@ impl Aviary {
         Owner::of(BOB)?.accept(&consent.uri).await?;
         let code = application.last_visit()?["code"].clone();
         for code in ["wrong", &code] {
-            let ask = v1::FinishConsentRequest { name: consent.name.clone(), code: code.to_owned() };
+            let ask =
+                v1::FinishConsentRequest { name: consent.name.clone(), code: code.to_owned() };
             drop(admin.ask(admin.consents().finish_consent(ask)).await);
         }
         links.push(("application", consent.uri));
-        drop(Owner::of(BOB)?.accept(&world.operator.invite(APP, "carol@example.test").await?.uri).await);
+        drop(
+            Owner::of(BOB)?
+                .accept(&world.operator.invite(APP, "carol@example.test").await?.uri)
+                .await,
+        );
         drop(Owner::of(BOB)?.deny(&world.operator.invite(APP, BOB).await?.uri).await);
         for (name, link) in links {
             let ticket = link.rsplit('/').next().context("no ticket")?.to_owned();

@@ -51,10 +51,7 @@ pub(super) async fn measure(seconds: u64) -> Result<Value> {
 }
 
 /// Starts this program again as the echo.
-fn start_echo(
-    world: &World,
-    answer: &v1::GetAccessTokenResponse,
-) -> Result<(Process, SocketAddr)> {
+fn start_echo(world: &World, answer: &v1::GetAccessTokenResponse) -> Result<(Process, SocketAddr)> {
     let address = ports::free()?;
     let file = world.house.folder().join("answer");
     std::fs::write(&file, prost::Message::encode_to_vec(answer))?;

@@ -37,7 +37,10 @@ async fn a_wrong_configuration_names_file_line_field_and_remedy() -> Result<()> 
         for word in told {
             assert!(run.stderr.contains(word), "{word} is missing: {run}");
         }
-        assert!(run.stderr.contains("token-broker.toml") && !run.stderr.contains("panicked"), "{run}");
+        assert!(
+            run.stderr.contains("token-broker.toml") && !run.stderr.contains("panicked"),
+            "{run}"
+        );
     }
     let run = check_config(&folder.path().join("nowhere"), least).await;
     assert!(run.is_err(), "there is no such folder");
@@ -207,7 +210,8 @@ fn memory_kib(world: &World) -> Result<u64> {
     let mut sum = 0;
     for id in world.house.process_ids() {
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kib = line.trim().trim_end_matches(" kB").parse::<u64>()?;
         sum += kib;
     }
