@@ -20,6 +20,8 @@ pub struct Plan {
     pub seconds: u64,
     /// Megabytes in the mailbox that is fetched.
     pub megabytes: usize,
+    /// Whether to fetch from a real Dovecot too.
+    pub real: bool,
     /// Whether to build the workspace, cold and warm; takes minutes.
     pub build: bool,
 }
@@ -31,7 +33,10 @@ pub struct Plan {
 pub async fn measure(plan: Plan) -> Result<Value> {
     let before = machine::load();
     let calls = Box::pin(calls::measure(plan.seconds)).await?;
-    let relay = Box::pin(relay::measure(plan.megabytes)).await?;
+    let mut relay = Box::pin(relay::measure(plan.megabytes)).await?;
+    if plan.real {
+        relay["dovecot"] = Box::pin(relay::measure_on_dovecot(plan.megabytes)).await?;
+    }
     let build = if plan.build { build::measure().await? } else { Value::Null };
     Ok(json!({
         "machine": { "cores": machine::cores(), "load_before": before, "load_after": machine::load() },
@@ -72,10 +77,15 @@ pub fn table(figures: &Value) -> String {
         );
     }
     line("  ratio", format!("{:>8.2} of the echo's calls/s", number(&figures["calls"]["ratio"])));
-    for (name, key) in
-        [("IMAP FETCH in clear", "plain"), ("IMAP FETCH in TLS on both sides", "tls")]
-    {
+    for (name, key) in [
+        ("IMAP FETCH in clear", "plain"),
+        ("IMAP FETCH in TLS on both sides", "tls"),
+        ("IMAP FETCH in clear, Dovecot", "dovecot"),
+    ] {
         let seen = &figures["imap_fetch"][key];
+        if seen.is_null() {
+            continue;
+        }
         line(
             name,
             format!(
