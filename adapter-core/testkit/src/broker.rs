@@ -1,4 +1,7 @@
 //! A broker that answers as it is told and remembers what it was asked.
+//!
+//! Never checks more than one login and one key. Invariant: what it was asked stands in [`Memory`] before it answers.
+//! Next: `stage` puts an adapter in front of it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,29 +17,42 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-pub(crate) const KEY: &str = "tbk_test";
-pub(crate) const NAME: &str = "ann@example.com";
-pub(crate) const CREDENTIAL: &str = "tb_good";
+/// The API key it takes.
+pub const KEY: &str = "tbk_test";
+/// The login name it knows.
+pub const NAME: &str = "ann@example.com";
+/// The credential that goes with [`NAME`].
+pub const CREDENTIAL: &str = "tb_good";
+/// The user name it gives for the mail server.
+pub const USER: &str = "ann@provider.example";
 
 /// What it knows and what it was asked.
-pub(crate) struct Memory {
-    pub(crate) upstream: MailHost,
+pub struct Memory {
+    /// The mail server.
+    pub upstream: MailHost,
     /// The tokens it gives, one after the other; the last one again and again.
-    pub(crate) tokens: Vec<&'static str>,
-    pub(crate) denial: Denial,
-    pub(crate) hangs: bool,
-    pub(crate) opened: Vec<OpenSessionRequest>,
-    pub(crate) renewed: Vec<RenewSessionRequest>,
-    pub(crate) reports: Vec<SessionReport>,
+    pub tokens: Vec<&'static str>,
+    /// What it says to any other login.
+    pub denial: Denial,
+    /// Whether it takes calls and never answers.
+    pub hangs: bool,
+    /// The logins it was shown.
+    pub opened: Vec<OpenSessionRequest>,
+    /// The tokens it was told are refused.
+    pub renewed: Vec<RenewSessionRequest>,
+    /// What it was told of sessions.
+    pub reports: Vec<SessionReport>,
 }
 
+/// The broker. Clones share its memory.
 #[derive(Clone)]
-pub(crate) struct Broker(Arc<Mutex<Memory>>);
+pub struct Broker(Arc<Mutex<Memory>>);
 
 impl Broker {
-    pub(crate) fn new(server: SocketAddr) -> Self {
+    /// Sends everybody to the mail server at `server`, in clear.
+    pub fn new(protocol: MailProtocol, server: SocketAddr) -> Self {
         let upstream = MailHost {
-            protocol: MailProtocol::Imap.into(),
+            protocol: protocol.into(),
             host: "localhost".to_owned(),
             port: server.port().into(),
             tls: TlsMode::PlainLoopback.into(),
@@ -52,12 +68,13 @@ impl Broker {
         })))
     }
 
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+    /// To look into, or to change.
+    pub fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap()
     }
 
     /// Answers on this socket until the runtime ends.
-    pub(crate) fn serve(&self, listener: TcpListener) {
+    pub fn serve(&self, listener: TcpListener) {
         let service = MailLoginServiceServer::new(self.clone());
         let incoming = TcpListenerStream::new(listener);
         tokio::spawn(
@@ -66,7 +83,7 @@ impl Broker {
     }
 
     /// The same in TLS, with this certificate and key in PEM.
-    pub(crate) fn serve_tls(&self, listener: TcpListener, certificate: &str, key: &str) {
+    pub fn serve_tls(&self, listener: TcpListener, certificate: &str, key: &str) {
         let service = MailLoginServiceServer::new(self.clone());
         let identity = tonic::transport::Identity::from_pem(certificate, key);
         let tls = tonic::transport::ServerTlsConfig::new().identity(identity);
@@ -80,7 +97,7 @@ impl Broker {
             session: "s-1".to_owned(),
             upstream: Some(self.memory().upstream.clone()),
             mechanism: SaslMechanism::Unspecified.into(),
-            sasl_user: "ann@provider.example".to_owned(),
+            sasl_user: USER.to_owned(),
             secret: token.to_owned(),
             expire_time: None,
             mechanisms: vec![SaslMechanism::Xoauth2.into(), SaslMechanism::Oauthbearer.into()],
@@ -102,7 +119,8 @@ impl Broker {
     }
 }
 
-pub(crate) fn denial(class: DenialClass) -> Denial {
+/// A denial of this class, without a delay.
+pub fn denial(class: DenialClass) -> Denial {
     Denial { class: class.into(), ..Default::default() }
 }
 
