@@ -11,6 +11,7 @@
 
 mod door;
 mod login;
+mod process;
 mod secure;
 mod server;
 mod stop;
