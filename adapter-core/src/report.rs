@@ -22,7 +22,7 @@ const KEPT: usize = 20_000;
 const ENDS: Duration = Duration::from_secs(1);
 /// How often a living session's use is told, which is also how the broker knows that it lives.
 const USE: Duration = Duration::from_secs(60);
-/// How often a broker that is away is asked whether it is back.
+/// How often the broker is asked whether it is there.
 const PROBE: Duration = Duration::from_secs(5);
 
 /// The notes. Clones share them.
@@ -89,8 +89,8 @@ impl Reporter {
         self.lock().note(report);
     }
 
-    /// Carries the notes to the broker until told to stop. A broker that is away, whoever found that out, is asked from
-    /// time to time whether it is back, so that health is right even when nobody logs in.
+    /// Carries the notes to the broker until told to stop. The broker is also asked from time to time whether it is there, so
+    /// that health is right even when nobody logs in.
     pub async fn run(self, broker: Broker, tasks: Tasks) {
         let (mut used, mut asked) = (Instant::now(), Instant::now());
         self.probe(&broker).await;
@@ -103,11 +103,12 @@ impl Reporter {
                 used = Instant::now();
                 self.lock().note_use();
             }
-            if broker.is_there() {
-                self.flush(&broker).await;
-            } else if asked.elapsed() >= PROBE {
+            if asked.elapsed() >= PROBE {
                 asked = Instant::now();
                 self.probe(&broker).await;
+            }
+            if broker.is_there() {
+                self.flush(&broker).await;
             }
         }
     }

@@ -125,6 +125,23 @@ async fn operators_see_health_and_counts() {
 }
 
 #[tokio::test]
+async fn a_broker_that_goes_away_is_noticed_although_nobody_logs_in() {
+    let world = World::with(Manners::default(), |settings| {
+        settings.ops = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    let becomes = async |state: &str| {
+        let until = async { while !fetch(&world, "/readyz").await.ends_with(state) {} };
+        tokio::time::timeout(PATIENCE, until).await.expect("it to be noticed in time");
+    };
+    becomes("ready\n").await;
+    world.broker.memory().hangs = true;
+    becomes("the broker is away\n").await;
+    world.broker.memory().hangs = false;
+    becomes("ready\n").await;
+}
+
+#[tokio::test]
 async fn an_adapter_whose_broker_is_away_is_healthy_and_not_ready() {
     let away = nobody().await;
     let world = World::with(Manners::default(), |settings| {
