@@ -37,6 +37,9 @@ const PROOF_DEADLINE: Duration = Duration::from_secs(15);
 /// How long the store may take to write what is queued when everything else has stopped.
 const STORE_GRACE: Duration = Duration::from_secs(10);
 
+/// Between two rounds of tidying.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
 /// Everything behind the doors.
 #[derive(Debug)]
 pub struct Core {
@@ -216,10 +219,25 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     drop(tasks.spawn(async move { http::serve(web, door, &of_web).await }));
     drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
 
+    drop(tasks.spawn(tidy_hourly(core.service.clone(), tasks.clone())));
     until_told(tasks, identities.into_iter().flatten().collect()).await?;
     core.close(config.drain).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Forgets old things, now and every hour.
+async fn tidy_hourly(service: Service, tasks: Tasks) {
+    let mut hours = tokio::time::interval(HOUR);
+    loop {
+        tokio::select! {
+            () = tasks.stopping() => return,
+            _ = hours.tick() => {}
+        }
+        if let Err(error) = service.tidy().await {
+            tracing::warn!(%error, "old rows were not forgotten; the next try is in an hour");
+        }
+    }
 }
 
 /// Waits for a signal to stop; reloads certificates at SIGHUP.

@@ -112,6 +112,12 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_for_servers_is_accepted() {
+        let sample = include_str!("../../deploy/examples/token-broker.toml");
+        assert!(!parse(sample).unwrap().providers.allow_insecure_loopback);
+    }
+
+    #[test]
     fn an_unknown_field_is_named_with_its_line() {
         let told = parse(&format!("{LEAST}[grpc]\nadress = \"127.0.0.1:1\"\n")).unwrap_err();
         assert!(told.contains("token-broker.toml:6") && told.contains("adress"), "{told}");

@@ -13,6 +13,7 @@ mod convert;
 mod credentials;
 mod listen;
 mod mail;
+mod measure;
 mod names;
 mod rights;
 mod serve;

@@ -38,6 +38,7 @@ mod revoke_caller;
 mod revoke_credential;
 mod rotate_credential;
 mod status;
+mod tidy;
 mod token_status;
 mod update_account;
 mod update_app;

@@ -124,6 +124,4 @@ what! {
     CallerRevoked = "caller.revoked",
     /// A caller was removed.
     CallerDeleted = "caller.deleted",
-    /// A call without a valid key.
-    CallRefused = "call.refused",
 }

@@ -21,6 +21,7 @@ use tonic::service::Routes;
 use tonic::transport::{Error, Server};
 
 use super::listen::incoming;
+use super::measure::Measure;
 use crate::callers::Callers;
 use crate::clock::{Clock, Time};
 use crate::service::Service;
@@ -84,6 +85,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .http2_max_header_list_size(16 * 1024)
+        .layer(Measure)
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, tasks.stopping())
         .await
@@ -104,6 +106,13 @@ async fn routes(door: Door, plane: Plane, reflection: bool) -> Routes {
         .add_service(bounded!(TokenServiceServer))
         .add_service(bounded!(MailLoginServiceServer));
     if plane == Plane::Admin {
+        health.set_serving::<AppServiceServer<Door>>().await;
+        health.set_serving::<AccountServiceServer<Door>>().await;
+        health.set_serving::<ConsentServiceServer<Door>>().await;
+        health.set_serving::<CredentialServiceServer<Door>>().await;
+        health.set_serving::<CallerServiceServer<Door>>().await;
+        health.set_serving::<AuditServiceServer<Door>>().await;
+        health.set_serving::<SystemServiceServer<Door>>().await;
         routes = routes
             .add_service(bounded!(AppServiceServer))
             .add_service(bounded!(AccountServiceServer))

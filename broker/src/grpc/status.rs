@@ -26,7 +26,7 @@ pub(super) fn of(error: &Error) -> Status {
         tracing::error!(cause = %chain(cause.as_ref()), "an internal error was answered");
     }
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason_name(reason), DOMAIN, metadata);
+    details.set_error_info(error.reason_name(), DOMAIN, metadata);
     if let Some(delay) = retry_delay(error) {
         details.set_retry_info(Some(delay));
     }
@@ -96,10 +96,6 @@ fn help_link(error: &Error) -> Option<&str> {
         Error::NeedsConsent { link } | Error::NeedsInteraction { link } => Some(link),
         _ => None,
     }
-}
-
-fn reason_name(reason: ErrorReason) -> &'static str {
-    reason.as_str_name().trim_start_matches("ERROR_REASON_")
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

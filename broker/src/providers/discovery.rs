@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn hosts_other_than_the_issuers_are_shown() {
         let found = read(ISSUER, &metadata()).unwrap();
-        assert!(found.iss_advertised && found.pkce_s256);
+        assert!(found.endpoints.iss_advertised && found.pkce_s256);
         assert_eq!(found.foreign_hosts(), ["tokens.example"]);
     }
 }

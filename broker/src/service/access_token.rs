@@ -18,6 +18,7 @@ use crate::domain::secret::Secret;
 use crate::domain::token;
 use crate::service::lookup::AccountName;
 use crate::service::{Error, Service, places};
+use crate::telemetry::metrics;
 
 /// How soon after a token was issued its rejection does not buy another: a resource that refuses a brand-new token would
 /// refuse the next one too, and the provider counts the calls.
@@ -71,6 +72,10 @@ impl Service {
         };
         let event = self.token_event(caller, &wish, &outcome);
         self.record(event).await?;
+        match &outcome {
+            Ok(granted) => metrics::token_granted(granted.stale_because.is_some()),
+            Err(error) => metrics::token_refused(error.reason_name()),
+        }
         outcome
     }
 
@@ -99,7 +104,12 @@ impl Service {
         rejected: Option<[u8; 32]>,
     ) -> Result<Granted, Error> {
         let audience = permit.audience().to_owned();
-        let provider = self.app(account.app).await?.preset;
+        let app = self.app(account.app).await?;
+        if !self.resolve_for(&app, &account)?.targets.contains_key(&audience) {
+            let remedy = format!("the provider of this account has no target {audience:?}");
+            return Err(Error::invalid("audience", remedy));
+        }
+        let provider = app.preset;
         self.check_standing(&account)?;
         let at_hand = self.token_at_hand(&account, &audience, rejected).await?;
         let grant = |token: AccessToken, stale_because| {

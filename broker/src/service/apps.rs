@@ -125,7 +125,9 @@ impl Service {
 
     pub(super) async fn view_app(&self, app: App) -> Result<AppView, Error> {
         let secrets = self.read().await?.app_secrets(app.id).await?;
-        let endpoints = self.resolve(&app)?.endpoints();
+        // An app that no longer resolves, say after a change of the configuration, must still be shown.
+        let resolved = self.resolve(&app);
+        let endpoints = resolved.map_or_else(|_| app.endpoints.clone(), |it| it.endpoints());
         Ok(AppView { redirect_uri: self.redirect_uri(&app), secrets, endpoints, app })
     }
 

@@ -151,6 +151,11 @@ impl Error {
         }
     }
 
+    /// The reason's name without its prefix, as ErrorInfo and the figures have it.
+    pub fn reason_name(&self) -> &'static str {
+        self.reason().as_str_name().trim_start_matches("ERROR_REASON_")
+    }
+
     /// The reason's number, for the audit.
     pub const fn reason_number(&self) -> i32 {
         self.reason() as i32

@@ -48,7 +48,8 @@ impl Service {
         let (Some(access_token), Some(refresh_token)) =
             (issued.access_token.clone(), issued.refresh_token.clone())
         else {
-            let words = "The provider gave no lasting permission. The operator has to check the app's scopes.";
+            let words = "The provider gave no lasting permission. Nothing was stored. \
+                         The operator has to check the app's scopes.";
             return Err(refuse(words.to_owned()));
         };
         let target = consent_target(provider);
@@ -79,10 +80,18 @@ impl Service {
         access_token: &Secret,
     ) -> Result<Option<Identity>, Error> {
         let refuse = |words: &str| Error::ConsentNotUsable(words.to_owned());
-        let Some(id_token) = &issued.id_token else { return Ok(None) };
-        if provider.urls.jwks.is_none() {
-            return Ok(None);
-        }
+        // Who asks for an ID token and can check one must not do without: leaving it out would be the simplest forgery.
+        let asked = provider.consent_scopes(&[]).iter().any(|scope| scope == "openid");
+        let checkable = provider.urls.jwks.is_some();
+        let id_token = match &issued.id_token {
+            Some(id_token) if checkable => id_token,
+            None if asked && checkable => {
+                return Err(refuse(
+                    "The provider does not say who you are. Nothing was stored; try again.",
+                ));
+            }
+            _ => return Ok(None),
+        };
         let sealed = consent.nonce.as_ref().ok_or_else(|| refuse("The request is incomplete."))?;
         let nonce = self.parts.sealer.open(&places::nonce(consent.id), sealed)?;
         let verified =
@@ -147,9 +156,11 @@ impl Service {
     }
 }
 
-/// A scope of the target that was asked for and not granted. A provider that names no scopes granted them all.
+/// A scope of the target that was asked for and not granted. A provider that names no scopes granted them all; where the
+/// preset knows no scopes for the target, the app's own are what it needs.
 fn missing_scope(provider: &Resolved, target: &str, issued: &Issued) -> Option<String> {
     let granted = issued.scopes.as_ref()?;
-    let wanted = &provider.targets.get(target)?.scopes;
+    let known = &provider.targets.get(target)?.scopes;
+    let wanted = if known.is_empty() { &provider.extra_scopes } else { known };
     wanted.iter().find(|scope| !granted.iter().any(|one| one.eq_ignore_ascii_case(scope))).cloned()
 }

@@ -20,6 +20,7 @@ use crate::domain::session::MailSession;
 use crate::providers::resolved::Resolved;
 use crate::seal::credential::{KeyedHash, Kind, parse};
 use crate::service::{Error, Service};
+use crate::telemetry::metrics;
 
 /// How long a refused login waits for its answer. The same for every reason.
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
@@ -94,6 +95,18 @@ pub enum DenialKind {
     Unavailable,
 }
 
+impl DenialKind {
+    /// As the figures have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadCredential => "bad_credential",
+            Self::NeedsConsent => "needs_consent",
+            Self::ContactAdmin => "contact_admin",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 impl Service {
     /// Opens a session for a login, or says how to refuse it.
     ///
@@ -142,6 +155,7 @@ impl Service {
             })
         })
         .await?;
+        metrics::session(attempt.protocol.as_str(), "opened");
         Ok(SessionAnswer::Opened(Box::new(opened)))
     }
 
@@ -214,6 +228,7 @@ impl Service {
         let reason = Error::Unauthenticated.reason_number();
         self.record(self.session_event(caller, attempt, "", reason)).await?;
         let kind = DenialKind::BadCredential;
+        metrics::session(attempt.protocol.as_str(), kind.as_str());
         Ok(SessionAnswer::Denied(Denial { kind, delay: REFUSAL_DELAY, text: String::new() }))
     }
 
@@ -226,7 +241,9 @@ impl Service {
     ) -> Result<SessionAnswer, Error> {
         let reason = error.reason_number();
         self.record(self.session_event(caller, attempt, account.name.as_str(), reason)).await?;
-        denial_of(error).map(SessionAnswer::Denied)
+        let denial = denial_of(error)?;
+        metrics::session(attempt.protocol.as_str(), denial.kind.as_str());
+        Ok(SessionAnswer::Denied(denial))
     }
 
     fn session_event(

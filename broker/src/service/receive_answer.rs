@@ -21,6 +21,7 @@ use crate::providers::resolved::Resolved;
 use crate::service::create_consent::{lookup_hash, random_text};
 use crate::service::open_consent::consent_target;
 use crate::service::{ConsentView, Error, Service, places};
+use crate::telemetry::metrics;
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -129,8 +130,13 @@ impl Service {
         };
         let outcome = self.work_on(&consent, app, arrival).await;
         match outcome {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => {
+                let returned = matches!(answer, Answer::GoTo(_));
+                metrics::consent(if returned { "returned" } else { "connected" });
+                Ok(answer)
+            }
             Err(error) => {
+                metrics::consent("refused");
                 let words = words_for_owner(&error);
                 self.fail_consent(&consent, &words).await?;
                 Err(Error::ConsentNotUsable(words))

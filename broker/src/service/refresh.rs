@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::domain::account::{Account, Standing};
 use crate::domain::app::{App, AppHealth};
 use crate::domain::event::{Event, What};
@@ -20,6 +22,7 @@ use crate::service::access_token::fingerprint;
 use crate::service::flights::Boarding;
 use crate::service::{Error, Service, changes, places};
 use crate::store::{Result as Stored, Tx};
+use crate::telemetry::metrics;
 
 /// How long a caller is told to wait when the provider did not say.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -101,7 +104,10 @@ impl Service {
         };
         let provider = self.resolve_for(&errand.app, account)?;
         let auth = self.client_auth(&errand.app).await?;
+        let began = Instant::now();
         let answer = self.parts.providers.refresh(&provider, &auth, &refresh_token, audience).await;
+        let class = answer.as_ref().err().map_or("renewed", |refused| refused.class.as_str());
+        metrics::refreshed(class, began.elapsed());
         match answer {
             Ok(issued) => self.keep(errand, issued, &refresh_token).await,
             Err(refused) => Err(self.note(errand, refused).await?),

@@ -21,6 +21,7 @@ use super::engine::{Conn, Pool, Tx};
 use super::error::{Error, Result};
 use super::sqlite::Lock;
 use crate::tasks::Tasks;
+use crate::telemetry::metrics;
 
 /// What a job does with the transaction.
 pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
@@ -131,7 +132,9 @@ impl Desk {
                 () = &mut stopping, if !jobs.is_closed() => { jobs.close(); continue }
                 taken = jobs.recv_many(&mut group, GROUP) => if taken == 0 { break },
             }
+            let began = Instant::now();
             let end = self.commit(&mut group).await;
+            metrics::written(group.len(), began.elapsed());
             for job in group.drain(..) {
                 job.answer(end.clone());
             }

@@ -61,7 +61,6 @@ figures! {
     HTTP_SECONDS, "http_request_seconds", Seconds, [], "How long browser requests took.";
     WRITE_SECONDS, "store_write_seconds", Seconds, [], "How long the writer took to commit a group.";
     WRITE_SIZE, "store_write_jobs", Size, [], "How many jobs were committed in one group.";
-    AUDIT, "audit_records_total", Counter, [], "Audit records made durable.";
 }
 
 const SECONDS: [f64; 12] =
@@ -144,11 +143,10 @@ pub fn http(class: &'static str, took: Duration) {
     histogram!(HTTP_SECONDS).record(took);
 }
 
-/// The writer committed `jobs` in one group, with `records` audit records among them, in `took`.
-pub fn written(jobs: usize, records: u64, took: Duration) {
+/// The writer committed `jobs` in one group, in `took`.
+pub fn written(jobs: usize, took: Duration) {
     histogram!(WRITE_SECONDS).record(took);
     histogram!(WRITE_SIZE).record(u32::try_from(jobs).unwrap_or(u32::MAX));
-    counter!(AUDIT).increment(records);
 }
 
 #[cfg(test)]
@@ -173,7 +171,7 @@ mod tests {
         consent("connected");
         grpc("GetAccessToken", "Ok", Duration::from_millis(1));
         http("2xx", Duration::from_millis(1));
-        written(3, 2, Duration::from_millis(4));
+        written(3, Duration::from_millis(4));
     }
 
     #[test]
@@ -204,9 +202,8 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_counted_with_its_records() {
+    fn sizes_and_times_fall_into_buckets() {
         let shown = shown(every_event);
-        assert!(shown.contains("token_broker_audit_records_total 2"), "{shown}");
         assert!(shown.contains("token_broker_store_write_jobs_sum 3"), "{shown}");
         assert!(shown.contains("token_broker_refresh_seconds_bucket{le=\"0.25\"} 1"), "{shown}");
     }

@@ -93,9 +93,6 @@ pub(crate) struct Create {
     /// When the provider will stop taking the secret, such as 180d or 2027-01-31
     #[arg(long, value_name = "TIME", value_parser = when::moment)]
     secret_expires: Option<Timestamp>,
-    /// A UUID: the same request twice makes one app
-    #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
-    request_id: String,
     #[command(flatten)]
     fields: AppFields,
 }
@@ -184,7 +181,6 @@ impl Create {
             app: Some(app),
             client_secret: secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
             client_secret_expire_time: self.secret_expires,
-            request_id: self.request_id,
         };
         let app = session.admin.ask(session.admin.apps().create_app(ask)).await?;
         let id = crate::names::id(&app.name).to_owned();

@@ -1426,9 +1426,6 @@ pub struct CreateAppRequest {
     /// When the provider will stop taking the secret.
     #[prost(message, optional, tag = "5")]
     pub client_secret_expire_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The same request twice makes one app. A UUID, or empty.
-    #[prost(string, tag = "6")]
-    pub request_id: ::prost::alloc::string::String,
 }
 /// Reads an app.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

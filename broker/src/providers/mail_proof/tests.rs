@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::domain::provider::InitialResponse;
 use crate::tasks::Tasks;
 
 /// `user=ann@example.test`, token `tok`, XOAUTH2 and then OAUTHBEARER as the server hears them.
@@ -151,7 +152,7 @@ async fn imap_opens_in_one_step_where_server_and_settings_allow() {
     let ends = [Hear(command), Say("a1 OK in"), Hear("l1 LOGOUT")];
     let script = [&[Say("* OK ready")][..], &CAPABILITIES, &ends].concat();
     let proof = proven("imap+plain", &script, |server| {
-        server.initial_response = InitialResponse::IfAdvertised
+        server.initial_response = InitialResponse::IfAdvertised;
     })
     .await;
     assert_eq!(proof, Proof::Opened);

@@ -21,6 +21,8 @@ pub struct ProviderSettings {
     pub users: Vec<String>,
     /// Scopes that discovery names; others are granted all the same.
     pub scopes: Vec<String>,
+    /// Scopes that the owner does not grant although they are asked for.
+    pub withheld_scopes: Vec<String>,
     /// Life of an access token in seconds.
     pub access_life_s: i64,
     /// Life of a refresh token in seconds; absent means for ever.
@@ -56,6 +58,7 @@ impl Default for ProviderSettings {
             scopes: ["openid", "email", "profile", "offline_access", "mail"]
                 .map(str::to_owned)
                 .to_vec(),
+            withheld_scopes: Vec::new(),
             access_life_s: 3600,
             refresh_life_s: None,
             rotation: Rotation::None,

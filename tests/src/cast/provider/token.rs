@@ -80,7 +80,7 @@ fn by_code(sim: &Sim, state: &mut SimState, form: &Form, client: &str) -> Answer
     let grant = Grant {
         user: code.user.clone(),
         client: client.to_owned(),
-        scope: code.query.scope.clone(),
+        scope: granted(&code.query.scope, &state.settings.withheld_scopes),
     };
     let SimState { ledger, settings, codes, .. } = state;
     let issued = ledger.open(&grant, settings, now);
@@ -89,6 +89,11 @@ fn by_code(sim: &Sim, state: &mut SimState, form: &Form, client: &str) -> Answer
     }
     let id_token = id_token(sim, &code.query, &code.user, settings.id_token);
     said(&issued, id_token, settings.access_life_s)
+}
+
+fn granted(asked: &str, withheld: &[String]) -> String {
+    let scopes = asked.split(' ').filter(|scope| withheld.iter().all(|held| held != scope));
+    scopes.collect::<Vec<_>>().join(" ")
 }
 
 fn check_code(code: &Code, form: &Form, client: &str, now: i64) -> Result<(), &'static str> {

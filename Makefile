@@ -1,0 +1,34 @@
+# `make` alone explains. Every target is a script in scripts/ that explains itself in its first lines.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check proto bench deny clean
+MAKEFLAGS += --no-print-directory
+
+help: ## this text
+	@echo 'Token Broker. Start with `make demo`.'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@echo
+	@echo 'demo needs Rust, a C compiler and curl. The others bring what they lack when run as root on Debian 12,'
+	@echo 'and name it otherwise. Style and commits: CONTRIBUTING.md. The map of the house: ARCHITECTURE.md.'
+
+demo: ## walk through all of it on this machine; ONCE=1 walks and leaves
+	@ONCE='$(ONCE)' scripts/demo.sh
+
+test: ## every test, on real servers where they can be had; the last line counts them
+	@scripts/test.sh
+
+check: ## format, lints, walls, contract, generated code, dependencies
+	@scripts/check.sh
+
+proto: ## write proto/src/generated again from the .proto files; needs no protoc
+	@cargo run -q -p proto-codegen
+
+bench: ## measure, as ratios against baselines of the same run
+	@cargo run --release -p e2e --bin bench
+
+deny: ## install cargo-deny into .tools/, for `make check` to use (about 5 minutes)
+	@scripts/deps.sh install
+
+clean: ## remove what was built and what was installed into .tools/
+	@cargo clean
+	@rm -rf .tools

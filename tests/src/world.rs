@@ -1,0 +1,291 @@
+//! The world: the product's real processes with somebody to play opposite, all on loopback.
+//!
+//! [`House`] is the product alone; [`World`] adds the fake cast and one app, which is what most tests want;
+//! [`real::Real`] puts a house beside real servers. Invariant: what a world started is gone when it is dropped, and
+//! a test that fails shows the last lines of every log. Walk on in [`house`].
+
+pub mod application;
+pub mod binaries;
+pub mod clients;
+pub mod command;
+pub mod doors;
+pub mod engine;
+pub mod house;
+pub mod operator;
+pub mod owner;
+pub mod ports;
+pub mod process;
+pub mod real;
+mod settings;
+pub mod stack;
+
+use anyhow::{Result, ensure};
+use token_broker_client::{Options, TokenBroker, v1};
+
+pub use application::Application;
+pub use clients::{Client, Wire, letter};
+pub use engine::Engine;
+pub use house::{House, Plan};
+pub use operator::Operator;
+pub use owner::Owner;
+
+use crate::cast::ca::TestCa;
+use crate::cast::mailbox::Mailbox;
+use crate::cast::mailbox::settings::MailboxSettings;
+use crate::cast::provider::Provider;
+use crate::cast::provider::settings::ProviderSettings;
+use crate::cast::speaker::Speaker;
+
+/// A mailbox of the cast.
+pub const ALICE: &str = "alice@example.test";
+/// Another one.
+pub const BOB: &str = "bob@example.test";
+/// The id of the app that a world comes with.
+pub const APP: &str = "fake";
+
+/// A house beside the fake cast, with one app registered.
+#[derive(Debug)]
+pub struct World {
+    /// The product.
+    pub house: House,
+    /// The fake mail servers.
+    pub mailbox: Mailbox,
+    /// The fake provider.
+    pub provider: Provider,
+    /// The authority that signed everybody's certificates.
+    pub ca: TestCa,
+    /// The first administrator.
+    pub operator: Operator,
+    ended: bool,
+}
+
+/// What a world is told before it is built.
+#[derive(Debug, Default)]
+pub struct Builder {
+    plan: Plan,
+    provider: ProviderSettings,
+    mailbox: MailboxSettings,
+    app: v1::App,
+    bare: bool,
+}
+
+impl Builder {
+    /// On this engine; SQLite if not said.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.plan.engine = engine;
+        self
+    }
+
+    /// With the broker only.
+    #[must_use]
+    pub fn without_adapters(mut self) -> Self {
+        self.plan.adapters = false;
+        self
+    }
+
+    /// Without an app.
+    #[must_use]
+    pub fn without_app(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    /// With this much in the logs, as a `tracing` filter; `info` if not said.
+    #[must_use]
+    pub fn log(mut self, filter: &str) -> Self {
+        filter.clone_into(&mut self.plan.log);
+        self
+    }
+
+    /// In this folder, which stays.
+    #[must_use]
+    pub fn folder(mut self, folder: &std::path::Path) -> Self {
+        self.plan.folder = Some(folder.to_path_buf());
+        self
+    }
+
+    /// With a provider like this.
+    #[must_use]
+    pub fn provider(mut self, change: impl FnOnce(&mut ProviderSettings)) -> Self {
+        change(&mut self.provider);
+        self
+    }
+
+    /// With mail servers like this.
+    #[must_use]
+    pub fn mailbox(mut self, change: impl FnOnce(&mut MailboxSettings)) -> Self {
+        change(&mut self.mailbox);
+        self
+    }
+
+    /// With this changed in the app.
+    #[must_use]
+    pub fn app(mut self, change: impl FnOnce(&mut v1::App)) -> Self {
+        change(&mut self.app);
+        self
+    }
+
+    /// Builds it.
+    ///
+    /// # Errors
+    /// Something does not come up; the text shows what it said last.
+    pub async fn start(self) -> Result<World> {
+        Box::pin(self.build()).await
+    }
+
+    async fn build(self) -> Result<World> {
+        let provider = Provider::start(self.provider).await?;
+        let ca = TestCa::generate()?;
+        let mailbox = Mailbox::start(self.mailbox, provider.truth(), &ca).await?;
+        let house = House::start(self.plan, &ca).await?;
+        let operator = house.operator().await?;
+        let world = World { house, mailbox, provider, ca, operator, ended: false };
+        if !self.bare {
+            world.register(APP, self.app).await?;
+        }
+        Ok(world)
+    }
+}
+
+impl World {
+    /// Says how it shall be.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The usual one, on SQLite.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Registers the provider's first app under `id`, with what `app` does not say filled in.
+    ///
+    /// # Errors
+    /// The broker refuses it.
+    pub async fn register(&self, id: &str, app: v1::App) -> Result<v1::App> {
+        let mut app = app;
+        if app.preset.is_empty() {
+            "generic-oidc".clone_into(&mut app.preset);
+            self.provider.issuer().clone_into(&mut app.authority);
+        }
+        if app.client_id.is_empty() {
+            app.client_id = self.provider.client_id();
+        }
+        if app.extra_scopes.is_empty() {
+            app.extra_scopes = vec!["mail".to_owned()];
+        }
+        if app.mail_hosts.is_empty() {
+            app.mail_hosts = self.mail_hosts();
+        }
+        let ask = v1::CreateAppRequest {
+            app_id: id.to_owned(),
+            app: Some(app),
+            client_secret: self.provider.client_secret(),
+            ..Default::default()
+        };
+        let admin = self.operator.admin();
+        Ok(admin.ask(admin.apps().create_app(ask)).await?)
+    }
+
+    /// The fake mail servers as an app names them: IMAP with TLS, SMTP with STARTTLS.
+    pub fn mail_hosts(&self) -> Vec<v1::MailHost> {
+        let addresses = self.mailbox.addresses();
+        let host = |protocol: v1::MailProtocol, port: u16, tls: v1::TlsMode| v1::MailHost {
+            protocol: protocol.into(),
+            host: "localhost".to_owned(),
+            port: port.into(),
+            tls: tls.into(),
+        };
+        vec![
+            host(v1::MailProtocol::Imap, addresses.imaps.port(), v1::TlsMode::Implicit),
+            host(v1::MailProtocol::Smtp, addresses.smtp.port(), v1::TlsMode::Starttls),
+        ]
+    }
+
+    /// Connects `mailbox` by an invitation that its owner accepts; the account.
+    ///
+    /// # Errors
+    /// Somebody refuses.
+    pub async fn connect(&self, mailbox: &str) -> Result<v1::Account> {
+        let invitation = self.operator.invite(APP, mailbox).await?;
+        let page = Owner::of(mailbox)?.accept(&invitation.uri).await?;
+        let consent = self.operator.consent(&invitation.name).await?;
+        ensure!(
+            consent.state() == v1::ConsentState::Finished,
+            "not connected: {}\n{}",
+            consent.failure,
+            page.text
+        );
+        self.operator.account(mailbox).await
+    }
+
+    /// A service with the right to every account's mail, that asks the broker every time.
+    ///
+    /// # Errors
+    /// The broker refuses to make it.
+    pub async fn service(&self, id: &str) -> Result<TokenBroker> {
+        let right = v1::Right {
+            accounts: Some(v1::AccountSelector { all: true, ..Default::default() }),
+            audiences: vec!["mail".to_owned()],
+        };
+        let role = v1::CallerRole::Service;
+        let (_, key) = self.operator.caller(id, role, |caller| caller.rights = vec![right]).await?;
+        self.tokens(&key).await
+    }
+
+    /// Whoever has `key`, at the door for services, without a cache.
+    ///
+    /// # Errors
+    /// The key is none.
+    pub async fn tokens(&self, key: &str) -> Result<TokenBroker> {
+        let options = Options::new(format!("http://{}", self.house.doors().grpc));
+        Ok(TokenBroker::connect(options.api_key(key).cache_entries(0)).await?)
+    }
+
+    /// A connected mailbox and an ordinary client with a password for it.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn client(&self, mailbox: &str) -> Result<Client> {
+        let account = self.connect(mailbox).await?;
+        let (_, password) = self.operator.credential(&account.name, |_| {}).await?;
+        Client::new(&self.house, mailbox, &password)
+    }
+
+    /// A connection to the adapter for `protocol`, in clear, before its greeting.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn speak(&self, protocol: &str) -> Result<Speaker> {
+        Speaker::connect(self.house.adapter(protocol)?.plain).await
+    }
+
+    /// How many refreshes the provider was asked for, by its own account.
+    pub fn refreshes(&self) -> u64 {
+        self.provider.truth().stats().grants.get("refresh_token").copied().unwrap_or(0)
+    }
+
+    /// Ends it orderly: everything must still run, stop when told, and not have panicked. The last line of every test, since
+    /// a world that is dropped without it shows its logs.
+    ///
+    /// # Errors
+    /// It does not end well.
+    pub async fn end(mut self) -> Result<()> {
+        self.house.stop().await?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for World {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what the processes said")]
+    fn drop(&mut self) {
+        if !self.ended {
+            eprintln!("{}", self.house.tails());
+        }
+    }
+}

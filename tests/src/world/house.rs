@@ -1,0 +1,305 @@
+//! The product as an operator runs it: one broker, two adapters, each a process of its own.
+//!
+//! It knows nothing of who plays opposite: a fake cast and real servers look the same from here. Everything is in one folder
+//! that goes with it. Invariant: a [`House`] that was started answers on all its ports. Next: [`super::operator`].
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use super::binaries::binary;
+use super::command::{Program, Run};
+use super::doors::{AdapterDoors, BrokerDoors};
+use super::engine::{Engine, Postgres};
+use super::operator::Operator;
+use super::process::Process;
+use super::settings;
+use crate::cast::ca::TestCa;
+
+/// How long a process may take until it answers: generous, since builds may run beside.
+const READY: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What a house is told before it is built.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where state is kept.
+    pub engine: Engine,
+    /// Whom broker and adapters trust beside the system's roots; the house's own authority if absent.
+    pub upstream_ca: Option<PathBuf>,
+    /// What broker and adapters log, as `tracing` filters.
+    pub log: String,
+    /// Whether there are adapters.
+    pub adapters: bool,
+    /// Where everything is kept, also after the end; absent, a temporary folder.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            engine: Engine::Sqlite,
+            upstream_ca: None,
+            log: "info".to_owned(),
+            adapters: true,
+            folder: None,
+        }
+    }
+}
+
+/// A broker and its adapters.
+#[derive(Debug)]
+pub struct House {
+    // The order is the order of their end.
+    adapters: Vec<Adapter>,
+    broker: Option<Process>,
+    postgres: Option<Postgres>,
+    plan: Plan,
+    doors: BrokerDoors,
+    folder: PathBuf,
+    // Kept for its Drop, which removes the folder; processes hold the name, not the handle.
+    _temporary: Option<TempDir>,
+}
+
+/// One adapter.
+#[derive(Debug)]
+struct Adapter {
+    protocol: &'static str,
+    doors: AdapterDoors,
+    process: Process,
+}
+
+impl House {
+    /// Builds it from nothing, as the README says: `init`, `serve`, a key for each adapter, the adapters.
+    ///
+    /// # Errors
+    /// Whatever does not come up, with the last lines it said.
+    pub async fn start(plan: Plan, ca: &TestCa) -> Result<Self> {
+        let mut house = Self::found(plan, ca).await?;
+        house.init().await?.ok()?;
+        house.open().await?;
+        if house.plan.adapters {
+            house.start_adapters().await?;
+        }
+        Ok(house)
+    }
+
+    /// The folder with configuration and certificates; nothing runs yet, nothing is initialised.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or the database does not come up.
+    pub async fn found(plan: Plan, ca: &TestCa) -> Result<Self> {
+        let (folder, temporary) = match &plan.folder {
+            Some(folder) => (folder.clone(), None),
+            None => {
+                // A database server of another user has to enter it.
+                let open = std::fs::Permissions::from_mode(0o755);
+                let temporary =
+                    tempfile::Builder::new().prefix("token-broker-").permissions(open).tempdir()?;
+                (temporary.path().to_path_buf(), Some(temporary))
+            }
+        };
+        let postgres = match plan.engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(Postgres::start(&folder.join("pg")).await?),
+        };
+        ca.write_pem(&folder.join("ca.pem"))?;
+        let (certificate, key) = ca.certificate(&["localhost", "127.0.0.1"])?;
+        std::fs::write(folder.join("server.pem"), certificate)?;
+        private(&folder.join("server.key"), &key)?;
+        if let Some(postgres) = &postgres {
+            private(&folder.join("postgres.url"), postgres.url())?;
+        }
+        let doors = BrokerDoors::pick()?;
+        let house = Self {
+            adapters: Vec::new(),
+            broker: None,
+            postgres,
+            plan,
+            doors,
+            folder,
+            _temporary: temporary,
+        };
+        std::fs::write(house.config(), settings::broker(&house.plan, &house.doors))?;
+        Ok(house)
+    }
+
+    /// Runs `token-broker init`.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub async fn init(&self) -> Result<Run> {
+        Program::new(binary("token-broker")?).arg("init").arg("--dir").arg(&self.folder).run().await
+    }
+
+    /// Runs `token-broker serve` and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ends, or is not ready in time.
+    pub async fn open(&mut self) -> Result<()> {
+        self.broker = Some(self.serve()?);
+        let began = Instant::now();
+        loop {
+            let broker = self.broker()?;
+            if let Some(status) = broker.ended() {
+                bail!("the broker ended with {status}\n{}", broker.tail());
+            }
+            if self.doors.is_ready().await {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < READY, "the broker is not ready\n{}", self.tails());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Another `token-broker serve` on the same configuration, without waiting for anything.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn serve(&self) -> Result<Process> {
+        let arguments = ["serve".into(), "--config".into(), self.config().into_os_string()];
+        let log = self.folder.join("broker.log");
+        Process::spawn("broker", &binary("token-broker")?, &arguments, &[], &log)
+    }
+
+    /// The broker's process.
+    ///
+    /// # Errors
+    /// It was never started.
+    pub fn broker(&mut self) -> Result<&mut Process> {
+        self.broker.as_mut().context("the broker was not started")
+    }
+
+    /// Kills the broker as a power cut does and starts it again on what it left.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn crash(&mut self) -> Result<()> {
+        self.broker()?.kill();
+        self.open().await
+    }
+
+    /// Where the broker listens.
+    pub fn doors(&self) -> &BrokerDoors {
+        &self.doors
+    }
+
+    /// Where the adapter for `protocol` (`imap`, `smtp`) listens.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn adapter(&self, protocol: &str) -> Result<&AdapterDoors> {
+        let found = self.adapters.iter().find(|adapter| adapter.protocol == protocol);
+        Ok(&found.with_context(|| format!("no {protocol} adapter"))?.doors)
+    }
+
+    /// The first administrator.
+    ///
+    /// # Errors
+    /// `init` has not run.
+    pub async fn operator(&self) -> Result<Operator> {
+        Operator::with_key(self, &self.folder.join("admin.key")).await
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The broker's configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("token-broker.toml")
+    }
+
+    /// The authority of the adapters' certificates.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// The database of the PostgreSQL engine.
+    pub fn postgres_url(&self) -> Option<&str> {
+        self.postgres.as_ref().map(Postgres::url)
+    }
+
+    /// The ids of all its processes.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.processes().map(Process::id).collect()
+    }
+
+    /// The logs of all processes by name.
+    pub fn logs(&self) -> Vec<(String, String)> {
+        self.processes().map(|process| (process.name().to_owned(), process.log())).collect()
+    }
+
+    /// The last lines of all logs.
+    pub fn tails(&self) -> String {
+        self.processes().map(Process::tail).collect()
+    }
+
+    /// Stops everything as an operator does, adapters first.
+    ///
+    /// # Errors
+    /// A process had ended before, does not stop, fails in doing so, or has panicked.
+    pub async fn stop(&mut self) -> Result<()> {
+        let adapters = self.adapters.iter_mut().map(|adapter| &mut adapter.process);
+        for process in adapters.chain(self.broker.as_mut()) {
+            let early = process.ended();
+            ensure!(early.is_none(), "{} had ended: {early:?}\n{}", process.name(), process.tail());
+            let status = process.stop().await?;
+            ensure!(status.success(), "{} stops with {status}\n{}", process.name(), process.tail());
+            let log = process.log();
+            ensure!(!log.contains("panicked at"), "{} panicked\n{log}", process.name());
+        }
+        Ok(())
+    }
+
+    async fn start_adapters(&mut self) -> Result<()> {
+        let operator = self.operator().await?;
+        for protocol in ["imap", "smtp"] {
+            let key = self.folder.join(format!("{protocol}.key"));
+            let key = key.to_string_lossy();
+            let create =
+                ["caller", "create", protocol, "--role", "adapter", "--protocol", protocol];
+            operator.ctl(&[&create[..], &["--output-secret", &key]].concat()).await?;
+            let adapter = self.start_adapter(protocol).await?;
+            self.adapters.push(adapter);
+        }
+        Ok(())
+    }
+
+    async fn start_adapter(&self, protocol: &'static str) -> Result<Adapter> {
+        let doors = AdapterDoors::pick()?;
+        let config = self.folder.join(format!("{protocol}.toml"));
+        std::fs::write(&config, settings::adapter(protocol, &self.plan, &self.doors, &doors))?;
+        let arguments = ["--config".into(), config.into_os_string()];
+        let program = binary(&format!("{protocol}-adapter"))?;
+        let log = self.folder.join(format!("{protocol}.log"));
+        let mut process =
+            Process::spawn(&format!("{protocol}-adapter"), &program, &arguments, &[], &log)?;
+        let began = Instant::now();
+        while !doors.is_ready().await {
+            let ended = process.ended();
+            let late = ended.is_some() || began.elapsed() > READY;
+            ensure!(!late, "the {protocol} adapter is not ready ({ended:?})\n{}", process.tail());
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(Adapter { protocol, doors, process })
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.broker.iter().chain(self.adapters.iter().map(|adapter| &adapter.process))
+    }
+}
+
+/// Writes a file that only its owner may read.
+///
+/// # Errors
+/// It cannot be written.
+pub fn private(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(())
+}

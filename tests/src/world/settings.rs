@@ -1,0 +1,56 @@
+//! The configuration files of a house, as an operator would write them.
+//!
+//! Relative paths in them begin at the house's folder. Next: [`super::house`].
+
+use super::doors::{AdapterDoors, BrokerDoors};
+use super::engine::Engine;
+use super::house::Plan;
+
+/// `token-broker.toml`.
+pub(super) fn broker(plan: &Plan, doors: &BrokerDoors) -> String {
+    let store = match plan.engine {
+        Engine::Sqlite => "sqlite = \"broker.db\"",
+        Engine::Postgres => "postgres = { file = \"postgres.url\" }",
+    };
+    let BrokerDoors { grpc, admin, http, ops } = doors;
+    let (public_url, ca, log) = (doors.public_url(), upstream_ca(plan), &plan.log);
+    format!(
+        "drain_seconds = 5\n\
+         [store]\n{store}\n\
+         [keys]\nkek = {{ file = \"kek\" }}\n\
+         [grpc]\naddress = \"{grpc}\"\n\
+         [admin]\naddress = \"{admin}\"\n\
+         [http]\naddress = \"{http}\"\npublic_url = \"{public_url}\"\n\
+         [ops]\naddress = \"{ops}\"\n\
+         [providers]\nallow_insecure_loopback = true\nca_file = \"{ca}\"\n\
+         [log]\nfilter = \"{log}\"\n"
+    )
+}
+
+/// `imap.toml` or `smtp.toml`.
+pub(super) fn adapter(
+    protocol: &str,
+    plan: &Plan,
+    broker: &BrokerDoors,
+    doors: &AdapterDoors,
+) -> String {
+    let AdapterDoors { plain, starttls, tls, ops } = doors;
+    let (grpc, ca, log) = (broker.grpc, upstream_ca(plan), &plan.log);
+    format!(
+        "server_name = \"localhost\"\n\
+         [[listener]]\naddress = \"{plain}\"\ntls = \"plain\"\n\
+         [[listener]]\naddress = \"{starttls}\"\ntls = \"starttls\"\n\
+         [[listener]]\naddress = \"{tls}\"\ntls = \"implicit\"\n\
+         [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n\
+         [broker]\nendpoints = [\"http://{grpc}\"]\nkey_file = \"{protocol}.key\"\n\
+         [upstream]\nca_file = \"{ca}\"\n\
+         [ops]\naddress = \"{ops}\"\n\
+         [limits]\ndrain_seconds = 2\nunauthenticated_per_ip = 200\n\
+         [log]\nlevel = \"{log}\"\n"
+    )
+}
+
+fn upstream_ca(plan: &Plan) -> String {
+    let given = plan.upstream_ca.as_ref().map(|path| path.display().to_string());
+    given.unwrap_or_else(|| "ca.pem".to_owned())
+}

@@ -1,0 +1,14 @@
+//! The broker end to end: real processes, opposite the fake cast that keeps the ground truth.
+
+mod bad_input;
+mod callers;
+mod consent;
+mod consent_attacks;
+mod credentials;
+mod get_access_token;
+mod imap_login;
+mod refresh;
+mod restart;
+mod rotation;
+mod smtp_submission;
+mod words;
