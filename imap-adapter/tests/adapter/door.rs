@@ -50,6 +50,25 @@ async fn one_address_cannot_hold_all_places_but_its_logged_in_clients_do_not_cou
     greeted(&world).await;
 }
 
+#[tokio::test]
+async fn a_mebibyte_without_a_line_end_is_not_read_to_its_end() {
+    let world = World::new(Manners::default()).await;
+    let mut client = world.client().await;
+    client.line().await;
+    let (mut reader, mut writer) = tokio::io::split(client.0);
+    let flood = tokio::spawn(async move {
+        // Hung up on while writing, most likely.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut writer, &vec![b'a'; 1 << 20]).await;
+    });
+    let mut heard = [0; 6];
+    let first = tokio::io::AsyncReadExt::read_exact(&mut reader, &mut heard);
+    tokio::time::timeout(PATIENCE, first).await.expect("an answer in time").unwrap();
+    assert_eq!(&heard, b"* BYE ");
+    tokio::time::timeout(PATIENCE, flood).await.expect("an end in time").unwrap();
+    assert!(world.broker.memory().opened.is_empty());
+    greeted(&world).await;
+}
+
 /// A client that was let in, as soon as there is room.
 async fn greeted(world: &World) -> Client<TcpStream> {
     let knock = async {
