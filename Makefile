@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 help: ## this text
 	@echo 'Token Broker. Start with `make demo`.'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'demo needs Rust, a C compiler and curl. The others bring what they lack when run as root on Debian 12,'
 	@echo 'and name it otherwise. Style and commits: CONTRIBUTING.md. The map of the house: ARCHITECTURE.md.'

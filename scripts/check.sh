@@ -4,18 +4,24 @@
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
-format() { cargo fmt --all --check; }
-lints() { cargo clippy -q --workspace --all-targets -- -D warnings; }
-walls() { cargo test -q --workspace --test walls; }
-contract() { scripts/contract.sh; }
-generated() { scripts/generated.sh; }
-dependencies() { scripts/deps.sh; }
+run() {
+  case $1 in
+    format) cargo fmt --all --check ;;
+    contract) scripts/contract.sh ;;
+    dependencies) scripts/deps.sh ;;
+    lints) cargo clippy -q --workspace --all-targets -- -D warnings ;;
+    walls) cargo test -q --workspace --test walls ;;
+    generated) scripts/generated.sh ;;
+    *) echo "no step $1" >&2; return 2 ;;
+  esac
+}
+[ $# -gt 0 ] || set -- format contract dependencies lints walls generated
 
 results=() failed=0
-for step in ${*:-format contract dependencies lints walls generated}; do
+for step in "$@"; do
   echo "== $step"
   began=$SECONDS
-  if "$step"; then
+  if run "$step"; then
     results+=("ok      $step, $((SECONDS - began)) s")
   else
     results+=("FAILED  $step, $((SECONDS - began)) s")

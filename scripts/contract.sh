@@ -1,6 +1,7 @@
 #!/bin/bash
 # The contract is well written (buf lint) and breaks nobody (buf breaking): compared with the last release's tag, or before
 # the first release with proto/baseline.binpb. Ends with a check of the check: a copy without one field must be refused.
+#   contract.sh freeze   writes proto/baseline.binpb; only for a release (proto/README.md)
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD tools=$PWD/.tools
@@ -13,9 +14,16 @@ install_buf() { # pinned in scripts/tools, with hashes; no install script of it 
   (cd "$tools" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 }
 here() { compgen -G "$tools/node_modules/@bufbuild/buf-*/bin/buf" | head -n 1; }
-cmp -s scripts/tools/package-lock.json "$tools/package-lock.json" && [ -n "$(here)" ] || install_buf
+if ! cmp -s scripts/tools/package-lock.json "$tools/package-lock.json" || [ -z "$(here)" ]; then
+  install_buf
+fi
 buf=$(here)
 [ -n "$buf" ] || { echo "npm has no buf for this kind of machine ($(uname -sm)); Linux on x64 or arm64 is needed" >&2; exit 3; }
+
+if [ "${1:-}" = freeze ]; then
+  cd proto
+  exec "$buf" build -o baseline.binpb
+fi
 
 before=$root/proto/baseline.binpb
 if tag=$(git describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null); then

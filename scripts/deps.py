@@ -3,7 +3,7 @@
 
 Reads deny.toml and `cargo tree`; understands `licenses.allow` and `.exceptions`, `bans.deny` (with
 `deny-multiple-versions`) and the sources. Knows licences by their manifest only, where cargo-deny reads the texts too.
-Exit 1 with one line per finding.
+    deps.py [DENY.TOML]      exit 1 with one line per finding
 """
 import os
 import re
@@ -48,7 +48,7 @@ def packages():
 
 
 def main():
-    with open("deny.toml", "rb") as file:
+    with open(sys.argv[1] if len(sys.argv) > 1 else "deny.toml", "rb") as file:
         policy = tomllib.load(file)
     tree = packages()
     here = os.getcwd()

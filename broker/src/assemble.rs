@@ -14,9 +14,9 @@ use url::Url;
 
 use crate::callers::Callers;
 use crate::clock::Clock;
-use crate::config::{Config, GrpcSettings};
+use crate::config::Config;
 use crate::entropy::Entropy;
-use crate::grpc::{self, Plane};
+use crate::grpc::{self, GrpcSettings, Plane};
 use crate::http;
 use crate::providers::address::AddressRule;
 use crate::providers::client::ProviderClient;

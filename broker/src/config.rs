@@ -7,13 +7,14 @@ mod file;
 mod problem;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-
-use url::Url;
 
 pub use problem::Problem;
 
+use crate::grpc::GrpcSettings;
+use crate::http::HttpSettings;
+use crate::providers::ProviderSettings;
 use crate::seal::KeySource;
 use crate::store;
 use crate::telemetry::LogSettings;
@@ -39,44 +40,6 @@ pub struct Config {
     pub log: LogSettings,
     /// How long a planned stop waits for work in flight. Default 10 s, at most 5 min.
     pub drain: Duration,
-}
-
-/// A gRPC door.
-#[derive(Clone, Debug)]
-pub struct GrpcSettings {
-    /// Where to listen.
-    pub address: SocketAddr,
-    /// Certificate and key; without them the door speaks plain text, on loopback only.
-    pub tls: Option<TlsFiles>,
-    /// Whether gRPC reflection is offered. Default no.
-    pub reflection: bool,
-}
-
-/// A certificate chain and its key, as PEM files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, leaf first.
-    pub certificate: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
-}
-
-/// The door for browsers.
-#[derive(Clone, Debug)]
-pub struct HttpSettings {
-    /// Where to listen.
-    pub address: SocketAddr,
-    /// How browsers reach it: the redirect URIs begin with this.
-    pub public_url: Url,
-}
-
-/// How providers are spoken to.
-#[derive(Clone, Debug, Default)]
-pub struct ProviderSettings {
-    /// Whether endpoints may be `http://` or on this machine: for test set-ups only.
-    pub allow_insecure_loopback: bool,
-    /// More certificate authorities to trust, as a PEM file.
-    pub ca_file: Option<PathBuf>,
 }
 
 /// Reads and checks a configuration file. Relative paths in it start at its folder.

@@ -22,5 +22,5 @@ mod system;
 mod tls;
 mod tokens;
 
-pub use serve::{Door, Plane, serve};
-pub use tls::{Identity, TlsProblem};
+pub use serve::{Door, GrpcSettings, Plane, serve};
+pub use tls::{Identity, TlsFiles, TlsProblem};

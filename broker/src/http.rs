@@ -18,6 +18,7 @@ mod verbs;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,8 +27,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use url::Url;
 
-use crate::config::HttpSettings;
 use crate::entropy::Entropy;
 use crate::service::Service;
 use crate::tasks::Tasks;
@@ -38,6 +39,15 @@ use verbs::Verbs;
 const LONGEST_BODY: usize = 8 * 1024;
 /// Most requests worked on at once; more are turned away with a page that says so.
 const MOST_REQUESTS: usize = 64;
+
+/// The door for browsers.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// How browsers reach it: the redirect URIs begin with this.
+    pub public_url: Url,
+}
 
 /// What the door needs.
 #[derive(Clone, Debug)]

@@ -25,6 +25,8 @@ pub mod wire;
 #[cfg(test)]
 mod rogue;
 
+use std::path::PathBuf;
+
 pub use client::{
     AuthorizeRequest, ClientAuth, ClientVerdict, CodeGrant, ProviderClient, TokenKind,
 };
@@ -32,3 +34,12 @@ pub use preset::{Preset, Presets};
 pub use resolve::SettingsError;
 pub use resolved::{Resolved, Urls};
 pub use wire::{Wire, WireSettings};
+
+/// How providers are spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderSettings {
+    /// Whether endpoints may be `http://` or on this machine: for test set-ups only.
+    pub allow_insecure_loopback: bool,
+    /// More certificate authorities to trust, as a PEM file.
+    pub ca_file: Option<PathBuf>,
+}

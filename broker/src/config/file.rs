@@ -10,8 +10,11 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::{Config, GrpcSettings, HttpSettings, Problem, ProviderSettings, TlsFiles};
+use super::{Config, Problem};
 use crate::domain::secret::Secret;
+use crate::grpc::{GrpcSettings, TlsFiles};
+use crate::http::HttpSettings;
+use crate::providers::ProviderSettings;
 use crate::seal::KeySource;
 use crate::store;
 use crate::telemetry::LogSettings;

@@ -3,6 +3,7 @@
 //! Never serves the admin plane at the services' door. Invariant: every message, stream, connection and wait is bounded.
 //! Next: `authenticate.rs`, then the service's own file.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tonic::transport::{Error, Server};
 
 use super::listen::incoming;
 use super::measure::Measure;
+use super::tls::TlsFiles;
 use crate::callers::Callers;
 use crate::clock::{Clock, Time};
 use crate::service::Service;
@@ -38,6 +40,17 @@ const STREAMS: u32 = 128;
 
 /// A connection ends after this, so that a replaced certificate or a moved broker is noticed.
 const CONNECTION_AGE: Duration = Duration::from_secs(15 * 60);
+
+/// A gRPC door.
+#[derive(Clone, Debug)]
+pub struct GrpcSettings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Certificate and key; without them the door speaks plain text, on loopback only.
+    pub tls: Option<TlsFiles>,
+    /// Whether gRPC reflection is offered. Default no.
+    pub reflection: bool,
+}
 
 /// What every method of every service needs.
 #[derive(Clone, Debug)]

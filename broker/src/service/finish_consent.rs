@@ -28,6 +28,8 @@ use crate::service::{ConsentView, Error, Service, changes, places};
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     pub(super) mailbox: Mailbox,
+    /// Whether the provider itself said that this is the user's mailbox.
+    pub(super) named_by_provider: bool,
     pub(super) subject: String,
     pub(super) authority: String,
     pub(super) audience: String,
@@ -235,6 +237,7 @@ impl Service {
 #[derive(Serialize, Deserialize)]
 struct Packed {
     mailbox: String,
+    named_by_provider: bool,
     subject: String,
     authority: String,
     audience: String,
@@ -251,6 +254,7 @@ impl Pending {
         let life = self.issued.expires_in.unwrap_or(crate::domain::token::ASSUMED_LIFE);
         let packed = Packed {
             mailbox: self.mailbox.to_string(),
+            named_by_provider: self.named_by_provider,
             subject: self.subject.clone(),
             authority: self.authority.clone(),
             audience: self.audience.clone(),
@@ -274,6 +278,7 @@ impl Pending {
         let left: Duration = now.until(Time::from_millis(packed.ends_at));
         Ok(Self {
             mailbox: Mailbox::parse(&packed.mailbox).map_err(Error::ours)?,
+            named_by_provider: packed.named_by_provider,
             subject: packed.subject,
             authority: packed.authority,
             audience: packed.audience,

@@ -60,9 +60,11 @@ impl Service {
         }
         let identity = self.identity(consent, provider, &issued, &access_token).await?;
         let mailbox = self.mailbox_of(consent, identity.as_ref())?;
+        let named_by_provider = identity.as_ref().is_some_and(|it| it.mailbox.is_some());
         let pinned = identity.as_ref().and_then(|it| it.tenant.as_deref());
         Ok(Pending {
             mailbox,
+            named_by_provider,
             subject: identity.as_ref().map(Identity::account_subject).unwrap_or_default(),
             authority: pinned.and_then(|tid| preset.pinned_authority(tid)).unwrap_or_default(),
             audience: target,

@@ -3,6 +3,8 @@
 //! Never spends a user's token: the question is a refresh with a made-up one. Invariant: what is found is kept as the app's
 //! health, so that one question mends or marks all its accounts.
 
+use std::time::Duration;
+
 use crate::domain::app::AppHealth;
 use crate::domain::caller::Manage;
 use crate::domain::event::{Event, What};
@@ -10,11 +12,14 @@ use crate::domain::ids::ResourceId;
 use crate::providers::client::ClientVerdict;
 use crate::service::{Error, Service, Verified};
 
+/// How long a caller is told to wait when the provider did not say.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
 impl Service {
     /// Verifies an app at its provider.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; what the provider says is an answer.
+    /// [`Error::NotFound`]; [`Error::ProviderUnavailable`] if nobody is there to ask. A refusal is an answer.
     pub async fn verify_app(&self, permit: &Manage, name: &ResourceId) -> Result<Verified, Error> {
         let app = self.app_named(permit.project(), name).await?;
         let provider = self.resolve(&app)?;
@@ -36,6 +41,10 @@ impl Service {
                 findings.push("add a new secret with `brokerctl app add-secret`".to_owned());
                 let since = self.parts.clock.now();
                 Some(AppHealth::Rejected { since, code: refused.code })
+            }
+            ClientVerdict::Unclear(refused) if refused.class.may_pass_by_itself() => {
+                let retry_after = refused.retry_after.unwrap_or(RETRY_AFTER);
+                return Err(Error::ProviderUnavailable { retry_after });
             }
             ClientVerdict::Unclear(refused) => {
                 findings.push(format!("it cannot be told: {} {}", refused.code, refused.words));

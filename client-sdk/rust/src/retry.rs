@@ -21,13 +21,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// One attempt at a call: given a door that knows how much time is left.
 pub(crate) type Attempt<'a, T> = &'a (dyn Fn(Door) -> BoxFuture<Response<T>, Status> + Send + Sync);
 
-/// Does a call once, within `deadline`.
+/// Does a call once, within `deadline`. If the broker asked cannot, or hangs, the next call asks another one first.
 pub(crate) async fn once<T>(
     connection: &Connection,
     deadline: Duration,
     attempt: Attempt<'_, T>,
 ) -> Result<T, Error> {
-    bounded(connection, Instant::now() + deadline, attempt).await
+    let at = connection.first();
+    let answer = bounded(connection, Instant::now() + deadline, attempt).await;
+    if answer.as_ref().is_err_and(|error| wants_another_broker(error) || *error == Error::Deadline)
+    {
+        connection.leave(at);
+    }
+    answer
 }
 
 /// Does a call that is safe to repeat, as often as makes sense within `deadline`.

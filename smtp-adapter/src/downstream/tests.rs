@@ -1,3 +1,5 @@
+//! Clients that log in, err, attack or flood, and what the client's dialogue says to them.
+
 use adapter_core::dialogue::Farewell;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

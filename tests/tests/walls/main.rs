@@ -19,6 +19,14 @@ use repository::Repository;
 /// A file that breaks no wall.
 const GOOD: &str = "//! Opens with a sentence.\n\n/// Does nothing.\npub fn nothing() {}\n";
 
+fn arrows_of(path: &str, text: &str) -> Result<Vec<Finding>> {
+    Ok(arrows::check(path, &syn::parse_file(text)?))
+}
+
+fn shape_of(text: &str) -> Result<Vec<Finding>> {
+    Ok(shape::check("broker/src/x.rs", text, &syn::parse_file(text)?, false))
+}
+
 #[test]
 fn this_repository_keeps_its_walls() -> Result<()> {
     let repository = Repository::here()?;
@@ -66,7 +74,7 @@ fn a_forbidden_name_is_found_wherever_it_stands() -> Result<()> {
         ("brokerctl/src/x.rs", "use e2e::World;", "e2e"),
     ];
     for (path, line, told) in cases {
-        let findings = arrows::check(path, &format!("//! Doc.\n{line}\n"))?;
+        let findings = arrows_of(path, &format!("//! Doc.\n{line}\n"))?;
         let said: Vec<_> = findings.iter().map(Finding::to_string).collect();
         assert!(said.iter().any(|said| said.contains(told)), "{path}: {line}: {said:?}");
         assert!(said.iter().all(|said| said.starts_with(path)), "{said:?}");
@@ -89,7 +97,7 @@ fn what_is_allowed_is_not_found() -> Result<()> {
         ("broker/src/domain/x.rs", "fn f(store: u8, sqlx: u8) { let _ = (store, sqlx); }"),
     ];
     for (path, line) in cases {
-        let findings = arrows::check(path, &format!("//! Doc.\n{line}\n"))?;
+        let findings = arrows_of(path, &format!("//! Doc.\n{line}\n"))?;
         assert!(findings.is_empty(), "{path}: {line}: {}", findings[0]);
     }
     Ok(())
@@ -97,7 +105,7 @@ fn what_is_allowed_is_not_found() -> Result<()> {
 
 #[test]
 fn a_finding_names_file_line_and_remedy() -> Result<()> {
-    let findings = arrows::check("broker/src/domain/x.rs", "//! D.\n\nuse crate::store::Store;\n")?;
+    let findings = arrows_of("broker/src/domain/x.rs", "//! D.\n\nuse crate::store::Store;\n")?;
     let said = findings[0].to_string();
     assert!(said.starts_with("broker/src/domain/x.rs:3: "), "{said}");
     assert!(said.contains("domain may name clock, entropy") && said.contains("Move"), "{said}");
@@ -117,12 +125,11 @@ fn what_is_too_long_or_too_deep_is_found() -> Result<()> {
         (deep, "deep"),
         ("fn f() {}\n", "//!"),
     ] {
-        let said: Vec<_> =
-            shape::check("broker/src/x.rs", text)?.iter().map(Finding::to_string).collect();
+        let said: Vec<_> = shape_of(text)?.iter().map(Finding::to_string).collect();
         assert!(said.len() == 1 && said[0].contains(told), "{said:?}");
     }
     for fine in [chain, GOOD, tests.as_str()] {
-        assert!(shape::check("broker/src/x.rs", fine)?.is_empty(), "{fine}");
+        assert!(shape_of(fine)?.is_empty(), "{fine}");
     }
     Ok(())
 }
@@ -195,6 +202,6 @@ fn a_copy_that_was_spoiled_is_found_out() -> Result<()> {
     write("broker/src/domain/x.rs", "//! D.\nuse crate::store::Store;\n")?;
     assert!(said()?[0].contains("domain may not name store"), "{:?}", said()?);
     write("broker/src/domain/x.rs", "//! D.\nthis is no Rust\n")?;
-    assert!(said()?[0].contains("cannot be read as Rust"), "{:?}", said()?);
+    assert!(said()?[0].contains("cannot be read"), "{:?}", said()?);
     Ok(())
 }

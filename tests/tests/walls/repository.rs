@@ -38,37 +38,29 @@ impl Repository {
     }
 
     pub(crate) fn findings(&self) -> Vec<Finding> {
-        let tests = self.test_files();
         let mut findings = self.missing_twins();
+        let mut rust = Vec::new();
         for (path, text) in &self.files {
             findings.extend(text::check(path, text));
-            let checked = if path.ends_with("Cargo.toml") {
-                crates::check(path, text)
+            if path.ends_with("Cargo.toml") {
+                let checked = crates::check(path, text);
+                findings.extend(checked.unwrap_or_else(|error| vec![unreadable(path, &error)]));
             } else if path.ends_with(".rs") {
-                check_rust(path, text, is_test(path, &tests))
-            } else {
-                Ok(Vec::new())
-            };
-            findings.extend(checked.unwrap_or_else(|error| {
-                vec![Finding::new(path, 1, format!("cannot be read as Rust or TOML: {error}"))]
-            }));
+                match syn::parse_file(text) {
+                    Ok(file) => rust.push((path.as_str(), text.as_str(), file)),
+                    Err(error) => findings.push(unreadable(path, &error)),
+                }
+            }
+        }
+        let tests = test_files(&rust);
+        for (path, text, file) in &rust {
+            let test = is_test(path, &tests);
+            findings.extend(shape::check(path, text, file, test));
+            if !test {
+                findings.extend(arrows::check(path, file));
+            }
         }
         findings
-    }
-
-    /// Files and folders (ending in `/`) of modules that are declared `#[cfg(test)]`, and of what those declare.
-    fn test_files(&self) -> BTreeSet<String> {
-        let mut known = BTreeSet::new();
-        loop {
-            let rust = self.files.iter().filter(|(path, _)| path.ends_with(".rs"));
-            let modules =
-                rust.flat_map(|(path, text)| rust::test_modules(path, text, is_test(path, &known)));
-            let found: BTreeSet<String> = modules.collect();
-            if found.is_subset(&known) {
-                return known;
-            }
-            known.extend(found);
-        }
     }
 
     fn missing_twins(&self) -> Vec<Finding> {
@@ -88,13 +80,23 @@ impl Repository {
     }
 }
 
-fn check_rust(path: &str, text: &str, test: bool) -> Result<Vec<Finding>> {
-    if test {
-        return shape::check_test(path, text);
+fn unreadable(path: &str, error: &dyn std::fmt::Display) -> Finding {
+    Finding::new(path, 1, format!("cannot be read as what its name says: {error}"))
+}
+
+/// Files and folders (ending in `/`) of modules that are declared `#[cfg(test)]`, and of what those declare.
+fn test_files(rust: &[(&str, &str, syn::File)]) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    loop {
+        let modules = rust
+            .iter()
+            .flat_map(|(path, _, file)| rust::test_modules(path, file, is_test(path, &known)));
+        let found: BTreeSet<String> = modules.collect();
+        if found.is_subset(&known) {
+            return known;
+        }
+        known.extend(found);
     }
-    let mut findings = arrows::check(path, text)?;
-    findings.extend(shape::check(path, text)?);
-    Ok(findings)
 }
 
 fn is_test(path: &str, declared: &BTreeSet<String>) -> bool {

@@ -32,8 +32,7 @@ pub(crate) fn only_in_tests(attributes: &[syn::Attribute]) -> bool {
 
 /// Where the modules are that `path` declares with `#[cfg(test)] mod x;`, or with `mod x;` if it is itself a test: files, and
 /// folders ending in `/`.
-pub(crate) fn test_modules(path: &str, text: &str, test: bool) -> Vec<String> {
-    let Ok(file) = syn::parse_file(text) else { return Vec::new() };
+pub(crate) fn test_modules(path: &str, file: &syn::File, test: bool) -> Vec<String> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let stem = name.trim_end_matches(".rs");
     let under = match stem {
@@ -41,7 +40,7 @@ pub(crate) fn test_modules(path: &str, text: &str, test: bool) -> Vec<String> {
         _ => format!("{folder}/{stem}"),
     };
     let mut found = Vec::new();
-    for item in file.items {
+    for item in &file.items {
         let syn::Item::Mod(module) = item else { continue };
         if module.content.is_none() && (test || only_in_tests(&module.attrs)) {
             let written = module.attrs.iter().find_map(path_attribute);
