@@ -1,7 +1,8 @@
 //! Megabytes a second: a large mailbox fetched from the mail server itself, then through the adapter.
 //!
-//! Once in clear on all ways, once in TLS on all ways, by the same client.
+//! Once in clear on all ways, once in TLS on all ways, by the same client; on demand also before a real Dovecot.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -11,7 +12,8 @@ use token_broker_client::v1;
 use crate::cast::mailbox::sasl;
 use crate::cast::mailbox::settings::Mechanism;
 use crate::cast::speaker::Speaker;
-use crate::world::{ALICE, World};
+use crate::world::real::{APP, Real};
+use crate::world::{ALICE, Engine, World};
 
 const MAIL: usize = 64 * 1024;
 /// The best of so many runs stands: noise only ever slows down.
@@ -65,6 +67,34 @@ async fn over(megabytes: usize, tls: bool) -> Result<Value> {
         adapter = adapter.max(fetch(speaker, &login).await?);
     }
     world.end().await?;
+    Ok(json!({ "direct_mb_s": direct, "adapter_mb_s": adapter, "ratio": adapter / direct }))
+}
+
+/// Measures on Dovecot instead, in clear on all ways. Null if it is not installed.
+pub(super) async fn measure_on_dovecot(megabytes: usize) -> Result<Value> {
+    let Some(real) = Box::pin(Real::start(Engine::Sqlite, &[])).await? else {
+        return Ok(Value::Null);
+    };
+    let imap = real.stack.endpoint("IMAP")?.to_owned();
+    let host = format!("imap+plain://{imap}");
+    real.operator.ctl(&["app", "update", APP, "--mail-host", &host]).await?;
+    let count = u32::try_from(megabytes * 1_000_000 / MAIL)?;
+    real.stack.seed(ALICE, count, u32::try_from(MAIL)?).await?;
+    real.connect(ALICE).await?;
+    let made = real.operator.ctl(&["credential", "create", ALICE]).await?;
+    let password = made["secret"].as_str().context("no password")?.to_owned();
+    let response = sasl::response(Mechanism::Xoauth2, ALICE, &real.token(ALICE).await?);
+    let port = imap.rsplit(':').next().context("no port")?.parse::<u16>()?;
+    let dovecot = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (mut direct, mut adapter) = (0.0_f64, 0.0_f64);
+    for _ in 0..RUNS {
+        let speaker = Speaker::connect(dovecot).await?;
+        let login = format!("a AUTHENTICATE XOAUTH2 {response}");
+        direct = direct.max(fetch(speaker, &login).await?);
+        let speaker = Speaker::connect(real.house.adapter("imap")?.plain).await?;
+        adapter = adapter.max(fetch(speaker, &format!("a LOGIN {ALICE} {password}")).await?);
+    }
+    real.end().await?;
     Ok(json!({ "direct_mb_s": direct, "adapter_mb_s": adapter, "ratio": adapter / direct }))
 }
 

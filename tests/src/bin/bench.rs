@@ -20,6 +20,9 @@ struct Arguments {
     /// Also build the workspace in a folder of its own, cold and warm; takes minutes
     #[arg(long)]
     build: bool,
+    /// Also fetch from a real Dovecot (tests/stack)
+    #[arg(long)]
+    real: bool,
     /// Seconds for each measurement of calls
     #[arg(long, default_value_t = 8)]
     seconds: u64,
@@ -33,11 +36,11 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { json, build, seconds, megabytes, echo } = Arguments::parse();
+    let Arguments { json, build, real, seconds, megabytes, echo } = Arguments::parse();
     if let [address, file] = &echo[..] {
         return serve_echo(address.parse::<SocketAddr>()?, &PathBuf::from(file)).await;
     }
-    let figures = Box::pin(measure(Plan { seconds, megabytes, build })).await?;
+    let figures = Box::pin(measure(Plan { seconds, megabytes, real, build })).await?;
     let text = if json { format!("{figures:#}\n") } else { table(&figures) };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
