@@ -24,7 +24,8 @@ proto: ## write proto/src/generated again from the .proto files; needs no protoc
 	@cargo run -q -p proto-codegen
 
 bench: ## measure, as ratios against baselines of the same run
-	@cargo run --release -p e2e --bin bench
+	@cargo build --release --workspace --bins
+	@target/release/bench
 
 deny: ## install cargo-deny into .tools/, for `make check` to use (about 5 minutes)
 	@scripts/deps.sh install

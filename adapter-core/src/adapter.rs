@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use crate::broker::{Broker, BrokerSetupError};
+use crate::broker::Broker;
 use crate::connection::Door;
 use crate::dialogue::Protocol;
 use crate::limits::Gate;
@@ -34,9 +34,9 @@ pub enum StartError {
     /// Certificates or roots.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The broker's endpoints.
-    #[error(transparent)]
-    Broker(#[from] BrokerSetupError),
+    /// The broker's endpoints, key or certificate authority.
+    #[error("broker: {0}")]
+    Broker(#[from] token_broker_client::Error),
     /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -53,14 +53,13 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Checks what can be checked without opening a port. Needs a tokio runtime around it, as connections do.
+    /// Checks what can be checked without opening a port and is not already in [`Settings`].
     ///
     /// # Errors
-    /// Certificates, roots and endpoints that cannot be used.
+    /// Certificates and roots that cannot be used.
     pub fn check(settings: &Settings) -> Result<(), StartError> {
         settings.certificate.clone().map(ServerTls::load).transpose()?;
-        tls::connector(settings.upstream_ca_file.as_deref())?;
-        Broker::new(&settings.broker, Metrics::new("check"))?;
+        tls::connector(settings.upstream.ca_file.as_deref())?;
         Ok(())
     }
 
@@ -71,10 +70,10 @@ impl Adapter {
     pub async fn start<P: Protocol>(protocol: P, settings: Settings) -> Result<Self, StartError> {
         let tls = settings.certificate.clone().map(ServerTls::load).transpose()?;
         let metrics = Metrics::new(P::NAME);
-        let connector = tls::connector(settings.upstream_ca_file.as_deref())?;
+        let connector = tls::connector(settings.upstream.ca_file.as_deref())?;
         let parts = Parts {
-            broker: Broker::new(&settings.broker, metrics.clone())?,
-            dialler: Dialler::new(connector, settings.limits),
+            broker: Broker::new(&settings.broker, metrics.clone()).await?,
+            dialler: Dialler::new(connector, settings.upstream.helo_name.clone(), settings.limits),
             reporter: Reporter::default(),
             metrics,
             tasks: Tasks::default(),
@@ -82,10 +81,10 @@ impl Adapter {
         };
         let mut listeners = Vec::with_capacity(settings.listeners.len());
         for listener in &settings.listeners {
-            listeners.push(bind(listener.address).await?);
+            listeners.push(bind("listener.address", listener.address).await?);
         }
         let ops = match settings.ops {
-            Some(address) => Some(bind(address).await?),
+            Some(address) => Some(bind("ops.address", address).await?),
             None => None,
         };
         let mut adapter = Self { addresses: vec![], ops: None, parts, tls };

@@ -192,6 +192,8 @@ pub struct Upstream {
     pub port: u16,
     /// Whether the dialogue has to ask for STARTTLS before anything else.
     pub starttls: bool,
+    /// What the adapter calls itself, where the protocol wants to know: a host name or an address literal.
+    pub helo_name: String,
     /// The user name towards the provider.
     pub user: String,
     /// Access token or app password; wiped when dropped.

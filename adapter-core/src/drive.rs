@@ -155,6 +155,7 @@ async fn hand_over(
 ) -> io::Result<Admitted> {
     let mut upstream = upstream.ok_or_else(|| io::Error::other("a relay without a login"))?;
     write(&mut client, say).await?;
+    upstream.session.traffic().answered(say);
     write(&mut upstream.stream, unread).await?;
     Ok(Admitted { client, upstream })
 }

@@ -19,19 +19,21 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Why nobody can come in here.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {problem}")]
+#[error("{setting}: cannot listen on {address}: {problem}")]
 pub struct ListenError {
+    /// The field that asks for it.
+    pub setting: &'static str,
     /// Where.
     pub address: SocketAddr,
     /// What the system says, in words that help.
     pub problem: String,
 }
 
-/// Takes the address.
+/// Takes the address that `setting` asks for.
 ///
 /// # Errors
-/// [`ListenError`] names the address; a port in use and a port one may not have are told in plain words.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+/// [`ListenError`] names setting and address; a port in use and a port one may not have are told in plain words.
+pub async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|error| {
         let problem = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -42,7 +44,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
             }
             _ => error.to_string(),
         };
-        ListenError { address, problem }
+        ListenError { setting, address, problem }
     })
 }
 

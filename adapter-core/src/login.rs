@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokenbroker_proto::v1::{ClientTls, MailProtocol, OpenSessionRequest, UpstreamLogin};
+use token_broker_client::v1::{ClientTls, MailProtocol, OpenSessionRequest, UpstreamLogin};
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
@@ -143,7 +143,7 @@ impl<P: Protocol> Desk<P> {
     }
 
     async fn renew(&self, refused: Session) -> Result<Session, Denial> {
-        let hash = Sha256::digest(refused.secret.as_bytes()).into();
+        let hash = Sha256::digest(refused.secret.expose().as_bytes()).into();
         let denial = match self.parts.broker.renew_session(&refused.id, hash).await {
             Ok(Answer::Session(mut session)) => {
                 session.id = refused.id;
@@ -159,7 +159,9 @@ impl<P: Protocol> Desk<P> {
     /// The upstream login is over and did not work.
     fn give_up(&self, session: &Session, why: &NoLogin) -> Denial {
         let (blame, login) = match why {
-            // A fresh token too: IMAP is off for this mailbox, a policy forbids it, ... nothing the client's user typed.
+            // A fresh token too, seconds after the provider gave it: the mailbox side forbids this protocol (switched off for
+            // the user or the tenant), or our app lacks the scope. The client's user typed nothing wrong and cannot mend it,
+            // and trying later does not either: it is the administrator's (promise P8; the contract's CONTACT_ADMIN).
             NoLogin::Token(_) => (Blame::ContactAdmin, UpstreamLogin::Refused),
             NoLogin::Server(_) => (Blame::Unavailable, UpstreamLogin::Unreachable),
             NoLogin::Limit(_) => (Blame::Limit, UpstreamLogin::Unreachable),
@@ -171,12 +173,8 @@ impl<P: Protocol> Desk<P> {
 }
 
 fn fault_of_broker(error: &BrokerError) -> Denial {
-    let blame = match error {
-        BrokerError::Forbidden(_) => Blame::ContactAdmin,
-        _ => Blame::Unavailable,
-    };
     error!(%error, "no answer from the broker");
-    Denial { blame, delay: Duration::ZERO, text: String::new() }
+    Denial { blame: error.blame(), delay: Duration::ZERO, text: String::new() }
 }
 
 fn mail_protocol<P: Protocol>() -> MailProtocol {

@@ -4,21 +4,20 @@
 //! bytes are on their way. Invariant: what one side wrote reaches the other unchanged, in order, and no faster than it is taken;
 //! an end of one direction is passed on and leaves the other alone. Next: `report` tells the broker how much it was.
 
+mod pump;
+
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
-/// One TLS record of plain text.
-const BUFFER: usize = 16 * 1024;
-/// Free buffers kept for the next bytes; more are given back to the system.
-const KEPT: usize = 64;
+pub use pump::Pool;
+use pump::Pump;
+
 /// How often a session is looked at for being idle.
 const TICK: Duration = Duration::from_secs(15);
 /// Longest silence once one side has ended its direction.
@@ -40,13 +39,21 @@ pub enum End {
 }
 
 /// What has been carried; shared with whoever reports it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Traffic {
     up: AtomicU64,
     down: AtomicU64,
     /// Whether the last byte for the client ended a line.
     line_ended: AtomicBool,
     half_closed: AtomicBool,
+}
+
+impl Default for Traffic {
+    /// Nothing is carried yet: the client's last line is the answer to its login, and that has ended.
+    fn default() -> Self {
+        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { up, down, line_ended: AtomicBool::new(true), half_closed: AtomicBool::new(false) }
+    }
 }
 
 impl Traffic {
@@ -58,6 +65,11 @@ impl Traffic {
     /// Bytes from provider to client.
     pub fn down(&self) -> u64 {
         self.down.load(Ordering::Relaxed)
+    }
+
+    /// The client was answered this just before the relay began; the provider's first bytes may be behind the answer.
+    pub(crate) fn answered(&self, said: &[u8]) {
+        self.line_ended.store(said.ends_with(b"\n"), Ordering::Relaxed);
     }
 
     fn all(&self) -> u64 {
@@ -74,33 +86,6 @@ pub struct Terms {
     pub drain: Duration,
     /// What to say to the client when stopped between two answers.
     pub farewell: Vec<u8>,
-}
-
-/// Spare buffers; clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Pool(Arc<Mutex<Vec<Box<[u8]>>>>);
-
-impl Pool {
-    fn borrow(&self) -> Buffer {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let bytes = spare.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice());
-        Buffer { pool: self.clone(), bytes }
-    }
-}
-
-/// A borrowed buffer; goes back when dropped.
-struct Buffer {
-    pool: Pool,
-    bytes: Box<[u8]>,
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let mut spare = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < KEPT {
-            spare.push(std::mem::take(&mut self.bytes));
-        }
-    }
 }
 
 /// Carries bytes until both sides have ended, one breaks, nothing comes for too long, or `stopping` resolves.
@@ -208,101 +193,6 @@ impl Both<'_> {
                 Poll::Pending
             }
         }
-    }
-}
-
-/// One direction.
-struct Pump<'a> {
-    pool: &'a Pool,
-    /// Bytes read and not yet written: `buffer[start..end]`.
-    unsent: Option<(Buffer, usize, usize)>,
-    unflushed: bool,
-    phase: Phase,
-    carried: u64,
-    last: u8,
-}
-
-enum Phase {
-    Flowing,
-    Ending,
-    Ended,
-}
-
-impl<'a> Pump<'a> {
-    fn new(pool: &'a Pool) -> Self {
-        let (unsent, phase) = (None, Phase::Flowing);
-        Self { pool, unsent, unflushed: false, phase, carried: 0, last: 0 }
-    }
-
-    fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        loop {
-            match self.phase {
-                Phase::Ended => return Poll::Ready(Ok(())),
-                Phase::Ending => {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
-                    self.phase = Phase::Ended;
-                }
-                Phase::Flowing => {
-                    ready!(self.write(cx, to))?;
-                    ready!(self.read(cx, from, to))?;
-                }
-            }
-        }
-    }
-
-    /// Writes what was read. Until it is gone nothing more is read: that is the back-pressure.
-    fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<io::Result<()>> {
-        while let Some((buffer, start, end)) = &mut self.unsent {
-            let sent = ready!(Pin::new(&mut *to).poll_write(cx, &buffer.bytes[*start..*end]))?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.last = buffer.bytes[*start + sent - 1];
-            *start += sent;
-            self.carried += sent as u64;
-            self.unflushed = true;
-            if start == end {
-                self.unsent = None;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn read<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let mut buffer = self.pool.borrow();
-        let mut space = ReadBuf::new(&mut buffer.bytes);
-        let read = Pin::new(from).poll_read(cx, &mut space);
-        let length = space.filled().len();
-        match read {
-            Poll::Ready(Ok(())) if length > 0 => self.unsent = Some((buffer, 0, length)),
-            Poll::Ready(Ok(())) => self.phase = Phase::Ending,
-            // TLS without a farewell: many clients just hang up.
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.phase = Phase::Ending;
-            }
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => {
-                drop(buffer);
-                if self.unflushed {
-                    ready!(Pin::new(to).poll_flush(cx))?;
-                    self.unflushed = false;
-                }
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

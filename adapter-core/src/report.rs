@@ -8,23 +8,21 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokenbroker_proto::v1::{SessionReport, UpstreamLogin};
+use token_broker_client::v1::{SessionReport, UpstreamLogin};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{BATCH, Broker, BrokerError};
 use crate::relay::Traffic;
 use crate::tasks::Tasks;
 
-/// Most reports in one call, by the contract.
-const BATCH: usize = 500;
 /// Most reports kept for a broker that is away.
 const KEPT: usize = 20_000;
 /// How often ends are told.
 const ENDS: Duration = Duration::from_secs(1);
 /// How often a living session's use is told, which is also how the broker knows that it lives.
 const USE: Duration = Duration::from_secs(60);
-/// How often a broker that is away is asked whether it is back.
+/// How often the broker is asked whether it is there.
 const PROBE: Duration = Duration::from_secs(5);
 
 /// The notes. Clones share them.
@@ -91,8 +89,8 @@ impl Reporter {
         self.lock().note(report);
     }
 
-    /// Carries the notes to the broker until told to stop. A broker that is away, whoever found that out, is asked from
-    /// time to time whether it is back, so that health is right even when nobody logs in.
+    /// Carries the notes to the broker until told to stop. The broker is also asked from time to time whether it is there, so
+    /// that health is right even when nobody logs in.
     pub async fn run(self, broker: Broker, tasks: Tasks) {
         let (mut used, mut asked) = (Instant::now(), Instant::now());
         self.probe(&broker).await;
@@ -105,40 +103,44 @@ impl Reporter {
                 used = Instant::now();
                 self.lock().note_use();
             }
-            if broker.is_there() {
-                self.flush(&broker).await;
-            } else if asked.elapsed() >= PROBE {
+            if asked.elapsed() >= PROBE {
                 asked = Instant::now();
                 self.probe(&broker).await;
+            }
+            if broker.is_there() {
+                self.flush(&broker).await;
             }
         }
     }
 
-    /// Sends what there is; false if the broker did not take it.
+    /// Sends what there is; false if the broker did not take all of it.
     async fn flush(&self, broker: &Broker) -> bool {
         loop {
-            let mut batch = self.lock().batch();
+            let batch = self.lock().batch();
             if batch.is_empty() {
                 return true;
             }
-            match broker.report_sessions(&batch).await {
-                Ok(()) => continue,
-                Err(error @ BrokerError::Failed(_)) => {
-                    warn!(%error, reports = batch.len(), "the broker will not take reports");
-                }
-                Err(error) => {
-                    debug!(%error, "reports wait");
-                    if matches!(error, BrokerError::TooSlow) {
-                        // They may have been taken: an end said twice does no harm, bytes counted twice would.
-                        batch.iter_mut().for_each(|report| {
-                            (report.bytes_up, report.bytes_down) = (0, 0);
-                        });
-                    }
-                    self.lock().put_back(batch);
-                }
+            if let Err(error) = broker.report_sessions(batch.clone()).await {
+                self.not_taken(batch, &error);
+                return false;
             }
-            return false;
         }
+    }
+
+    /// Keeps what can be told later.
+    fn not_taken(&self, mut batch: Vec<SessionReport>, error: &BrokerError) {
+        if matches!(error, BrokerError::Refused(_)) {
+            warn!(%error, reports = batch.len(), "the broker will not take reports");
+            return;
+        }
+        debug!(%error, "reports wait");
+        if error.may_be_done() {
+            // An end said twice does no harm, bytes counted twice would.
+            for report in &mut batch {
+                (report.bytes_up, report.bytes_down) = (0, 0);
+            }
+        }
+        self.lock().put_back(batch);
     }
 
     /// The last words at a stop.
@@ -149,7 +151,7 @@ impl Reporter {
     }
 
     async fn probe(&self, broker: &Broker) {
-        if let Err(error) = broker.report_sessions(&[]).await {
+        if let Err(error) = broker.report_sessions(vec![]).await {
             warn!(%error, "the broker is away");
         }
     }

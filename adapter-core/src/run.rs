@@ -33,12 +33,12 @@ fn start<P: Protocol>(protocol: P, flags: &Flags) -> anyhow::Result<ExitCode> {
     }
     let settings = Settings::load(flags)?;
     log_to_stderr(&settings.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if flags.check_config {
-        runtime.block_on(async { Adapter::check(&settings) })?;
+        Adapter::check(&settings)?;
         say(&mut io::stdout(), "The configuration can be used.");
         return Ok(ExitCode::SUCCESS);
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(live(protocol, settings))
 }
 

@@ -176,6 +176,7 @@ mod tests {
             host: "imap.example.com".to_owned(),
             port: 993,
             starttls: false,
+            helo_name: "[127.0.0.1]".to_owned(),
             user: user.to_owned(),
             secret: Zeroizing::new(secret.to_owned()),
             mechanisms: vec![],

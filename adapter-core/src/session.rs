@@ -6,8 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokenbroker_proto::v1;
-use zeroize::Zeroizing;
+use token_broker_client::{MailSession, Secret, Verdict, v1};
 
 use crate::dialogue::{Blame, Mechanism};
 
@@ -36,7 +35,7 @@ pub struct Session {
     /// The user name there.
     pub user: String,
     /// Access token or app password.
-    pub secret: Zeroizing<String>,
+    pub secret: Secret,
     /// What to log in with, best first.
     pub mechanisms: Vec<Mechanism>,
     /// Whether an initial response may be sent.
@@ -78,46 +77,31 @@ pub struct Denial {
 #[error("the broker's answer has no usable {0}")]
 pub struct Malformed(&'static str);
 
-impl TryFrom<v1::OpenSessionResponse> for Answer {
+impl TryFrom<Verdict> for Answer {
     type Error = Malformed;
 
-    fn try_from(response: v1::OpenSessionResponse) -> Result<Self, Malformed> {
-        use v1::open_session_response::Outcome;
-        match response.outcome {
-            Some(Outcome::Session(session)) => session.try_into().map(Self::Session),
-            Some(Outcome::Denial(denial)) => Ok(Self::Denied(denial.into())),
-            None => Err(Malformed("outcome")),
+    fn try_from(verdict: Verdict) -> Result<Self, Malformed> {
+        match verdict {
+            Verdict::Session(session) => session.try_into().map(Self::Session),
+            Verdict::Denied(denial) => Ok(Self::Denied(denial.into())),
         }
     }
 }
 
-impl TryFrom<v1::RenewSessionResponse> for Answer {
+impl TryFrom<MailSession> for Session {
     type Error = Malformed;
 
-    fn try_from(response: v1::RenewSessionResponse) -> Result<Self, Malformed> {
-        use v1::renew_session_response::Outcome;
-        match response.outcome {
-            Some(Outcome::Session(session)) => session.try_into().map(Self::Session),
-            Some(Outcome::Denial(denial)) => Ok(Self::Denied(denial.into())),
-            None => Err(Malformed("outcome")),
-        }
-    }
-}
-
-impl TryFrom<v1::MailSession> for Session {
-    type Error = Malformed;
-
-    fn try_from(session: v1::MailSession) -> Result<Self, Malformed> {
-        let mechanisms = match mechanism(session.mechanism) {
+    fn try_from(session: MailSession) -> Result<Self, Malformed> {
+        let mechanisms: Vec<_> = match mechanism(session.mechanism) {
             Some(only) => vec![only],
-            None => session.mechanisms.iter().copied().filter_map(mechanism).collect(),
+            None => session.mechanisms.into_iter().filter_map(mechanism).collect(),
         };
-        let upstream = session.upstream.ok_or(Malformed("mail server"))?;
-        let tls = match v1::TlsMode::try_from(upstream.tls) {
-            Ok(v1::TlsMode::Implicit) => UpstreamTls::Implicit,
-            Ok(v1::TlsMode::Starttls) => UpstreamTls::StartTls,
-            Ok(v1::TlsMode::PlainLoopback) => UpstreamTls::PlainLoopback,
-            _ => return Err(Malformed("TLS mode")),
+        let upstream = session.upstream;
+        let tls = match upstream.tls() {
+            v1::TlsMode::Implicit => UpstreamTls::Implicit,
+            v1::TlsMode::Starttls => UpstreamTls::StartTls,
+            v1::TlsMode::PlainLoopback => UpstreamTls::PlainLoopback,
+            v1::TlsMode::Unspecified => return Err(Malformed("TLS mode")),
         };
         let port = u16::try_from(upstream.port).map_err(|_| Malformed("port"))?;
         if mechanisms.is_empty() {
@@ -129,7 +113,7 @@ impl TryFrom<v1::MailSession> for Session {
             port,
             tls,
             user: session.sasl_user,
-            secret: Zeroizing::new(session.secret),
+            secret: session.secret,
             mechanisms,
             initial_response: session.initial_response,
             probe_after_login: session.probe_after_login,
@@ -152,12 +136,12 @@ impl From<v1::Denial> for Denial {
     }
 }
 
-fn mechanism(value: i32) -> Option<Mechanism> {
-    match v1::SaslMechanism::try_from(value) {
-        Ok(v1::SaslMechanism::Xoauth2) => Some(Mechanism::XOauth2),
-        Ok(v1::SaslMechanism::Oauthbearer) => Some(Mechanism::OAuthBearer),
-        Ok(v1::SaslMechanism::Plain) => Some(Mechanism::Plain),
-        Ok(v1::SaslMechanism::Unspecified) | Err(_) => None,
+fn mechanism(value: v1::SaslMechanism) -> Option<Mechanism> {
+    match value {
+        v1::SaslMechanism::Xoauth2 => Some(Mechanism::XOauth2),
+        v1::SaslMechanism::Oauthbearer => Some(Mechanism::OAuthBearer),
+        v1::SaslMechanism::Plain => Some(Mechanism::Plain),
+        v1::SaslMechanism::Unspecified => None,
     }
 }
 
@@ -171,12 +155,30 @@ mod tests {
         assert_eq!(Denial::from(denial).blame, Blame::Unavailable);
     }
 
+    fn answered(tls: v1::TlsMode, port: u32, mechanism: v1::SaslMechanism) -> MailSession {
+        MailSession {
+            session: "s".to_owned(),
+            upstream: v1::MailHost { port, tls: tls.into(), ..Default::default() },
+            mechanism,
+            mechanisms: vec![],
+            sasl_user: "ann".to_owned(),
+            secret: Secret::new("t"),
+            expire_time: None,
+            initial_response: true,
+            probe_after_login: false,
+        }
+    }
+
     #[test]
-    fn an_answer_without_a_server_or_a_mechanism_is_not_used() {
-        let empty = v1::MailSession::default();
-        assert_eq!(Session::try_from(empty).unwrap_err(), Malformed("mail server"));
-        let upstream = v1::MailHost { port: 993, tls: 1, ..Default::default() };
-        let session = v1::MailSession { upstream: Some(upstream), ..Default::default() };
-        assert_eq!(Session::try_from(session).unwrap_err(), Malformed("mechanism"));
+    fn an_answer_that_names_no_way_to_log_in_is_not_used() {
+        use v1::{SaslMechanism as Sasl, TlsMode as Tls};
+        for (answer, missing) in [
+            (answered(Tls::Unspecified, 993, Sasl::Xoauth2), "TLS mode"),
+            (answered(Tls::Implicit, 70_000, Sasl::Xoauth2), "port"),
+            (answered(Tls::Implicit, 993, Sasl::Unspecified), "mechanism"),
+        ] {
+            assert_eq!(Session::try_from(answer).unwrap_err(), Malformed(missing));
+        }
+        assert!(Session::try_from(answered(Tls::Implicit, 993, Sasl::Xoauth2)).is_ok());
     }
 }

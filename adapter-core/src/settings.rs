@@ -8,20 +8,25 @@ mod check;
 mod file;
 mod flags;
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
-use zeroize::Zeroizing;
+use token_broker_client::Options;
 
 pub use flags::Flags;
 
 use crate::limits::Limits;
 use crate::tls::CertificateFiles;
 
+/// Where the broker is if nobody says.
+pub const BROKER: &str = "http://127.0.0.1:8640";
+/// What SMTP's EHLO says if nobody names a name: an address literal, which RFC 5321 section 4.1.4 wants of a client that has no
+/// name of its own. The true address is none of the provider's business.
+pub const NAMELESS: &str = "[127.0.0.1]";
+
 /// Everything an adapter needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The name in greetings.
     pub server_name: String,
@@ -29,10 +34,10 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// The server's certificate; there is one if any listener needs it.
     pub certificate: Option<CertificateFiles>,
-    /// The broker.
-    pub broker: BrokerSettings,
-    /// Further roots for providers' servers, PEM.
-    pub upstream_ca_file: Option<PathBuf>,
+    /// How the broker is reached.
+    pub broker: Options,
+    /// How providers' servers are reached.
+    pub upstream: UpstreamSettings,
     /// Where health and metrics are; nowhere if absent.
     pub ops: Option<SocketAddr>,
     /// Bounds.
@@ -63,20 +68,18 @@ pub enum ListenerTls {
     Plain,
 }
 
-/// How the broker is reached.
-#[derive(Clone, PartialEq, Eq)]
-pub struct BrokerSettings {
-    /// `https://..`, or `http://` on loopback; tried in this order.
-    pub endpoints: Vec<String>,
-    /// The API key `tbk_..`.
-    pub key: Zeroizing<String>,
-    /// Further roots for the broker's certificate, PEM.
-    pub ca_pem: Option<String>,
+/// How providers' servers are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Further roots for their certificates, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// What the adapter calls itself there: a host name or an address literal (RFC 5321 section 4.1.3).
+    pub helo_name: String,
 }
 
-impl fmt::Debug for BrokerSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BrokerSettings({:?}, [secret])", self.endpoints)
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        Self { ca_file: None, helo_name: NAMELESS.to_owned() }
     }
 }
 
@@ -134,36 +137,6 @@ impl Settings {
 
     /// The sample configuration, which is also the reference of all fields.
     pub const SAMPLE: &'static str = include_str!("settings/sample.toml");
-}
-
-/// Reads a key that nobody else may read.
-fn secret_file(path: &Path) -> Result<Zeroizing<String>, (String, String)> {
-    let problem = |error: std::io::Error| {
-        (format!("{}: {error}", path.display()), "Name a file that holds the key".to_owned())
-    };
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(problem)?);
-    private(path).map_err(problem)?;
-    let key = text.trim();
-    if !key.starts_with("tbk_") || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err((
-            format!("{} holds no API key", path.display()),
-            "Put the adapter's key tbk_.. into it and nothing else".to_owned(),
-        ));
-    }
-    Ok(Zeroizing::new(key.to_owned()))
-}
-
-fn private(path: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            let problem = format!("others may read it (mode {mode:03o}); run chmod 600 on it");
-            return Err(std::io::Error::other(problem));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -26,15 +26,17 @@ pub struct CertificateFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A PEM file is missing or holds nothing of the kind.
-    #[error("{}: {problem}", .file.display())]
+    #[error("{setting}: {}: {problem}. Name a PEM file", .file.display())]
     File {
+        /// The field that names it.
+        setting: &'static str,
         /// Which one.
         file: PathBuf,
         /// What is wrong with it.
         problem: String,
     },
     /// Certificate and key do not fit, or rustls cannot use them.
-    #[error("the certificate in {} cannot be used: {problem}", .file.display())]
+    #[error("tls.certificate: the certificate in {} cannot be used: {problem}", .file.display())]
     Unusable {
         /// Which one.
         file: PathBuf,
@@ -86,8 +88,9 @@ pub fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {
-        for certificate in certificates(file)? {
-            roots.add(certificate).map_err(|error| wrong(file, &error))?;
+        const SETTING: &str = "upstream.ca_file";
+        for certificate in certificates(SETTING, file)? {
+            roots.add(certificate).map_err(|error| wrong(SETTING, file, &error))?;
         }
     }
     if roots.is_empty() {
@@ -102,9 +105,9 @@ pub fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, TlsError> {
 }
 
 fn server_config(files: &CertificateFiles) -> Result<ServerConfig, TlsError> {
-    let chain = certificates(&files.certificate)?;
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, &error))?;
+    let chain = certificates("tls.certificate", &files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| wrong("tls.key", &files.key, &error))?;
     let unusable = |error: rustls::Error| TlsError::Unusable {
         file: files.certificate.clone(),
         problem: error.to_string(),
@@ -117,18 +120,21 @@ fn server_config(files: &CertificateFiles) -> Result<ServerConfig, TlsError> {
         .map_err(unusable)
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = CertificateDer::pem_file_iter(file).map_err(|error| wrong(file, &error))?;
-    let certificates: Vec<_> =
-        read.collect::<Result<_, _>>().map_err(|error| wrong(file, &error))?;
+fn certificates(
+    setting: &'static str,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |error| wrong(setting, file, &error);
+    let read = CertificateDer::pem_file_iter(file).map_err(unreadable)?;
+    let certificates: Vec<_> = read.collect::<Result<_, _>>().map_err(unreadable)?;
     if certificates.is_empty() {
-        return Err(wrong(file, &"holds no certificate"));
+        return Err(wrong(setting, file, &"holds no certificate"));
     }
     Ok(certificates)
 }
 
-fn wrong(file: &Path, problem: &dyn std::fmt::Display) -> TlsError {
-    TlsError::File { file: file.to_owned(), problem: problem.to_string() }
+fn wrong(setting: &'static str, file: &Path, problem: &dyn std::fmt::Display) -> TlsError {
+    TlsError::File { setting, file: file.to_owned(), problem: problem.to_string() }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -165,6 +171,6 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let error = connector(Some(Path::new("/nowhere/ca.pem"))).err().unwrap();
-        assert!(error.to_string().starts_with("/nowhere/ca.pem: "));
+        assert!(error.to_string().starts_with("upstream.ca_file: /nowhere/ca.pem: "));
     }
 }

@@ -11,6 +11,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
 
 use crate::dialogue::{Outcome, Protocol, Ready, Upstream};
 use crate::drive::drive_provider;
@@ -36,13 +37,14 @@ pub enum NoLogin {
 #[derive(Clone)]
 pub struct Dialler {
     connector: TlsConnector,
+    helo_name: String,
     limits: Limits,
 }
 
 impl Dialler {
-    /// With these roots and bounds.
-    pub fn new(connector: TlsConnector, limits: Limits) -> Self {
-        Self { connector, limits }
+    /// With these roots and bounds; `helo_name` is what the adapter calls itself.
+    pub fn new(connector: TlsConnector, helo_name: String, limits: Limits) -> Self {
+        Self { connector, helo_name, limits }
     }
 
     /// Logs in with `session` before `until`.
@@ -83,21 +85,22 @@ impl Dialler {
         if session.tls == UpstreamTls::Implicit {
             stream = stream.secure(side(), self.limits.tls).await?;
         }
-        let mut dialogue = protocol.provider(upstream(session));
+        let mut dialogue = protocol.provider(self.upstream(session));
         drive_provider(dialogue.as_mut(), stream, side, self.limits.tls).await
     }
-}
 
-fn upstream(session: &Session) -> Upstream {
-    Upstream {
-        host: session.host.clone(),
-        port: session.port,
-        starttls: session.tls == UpstreamTls::StartTls,
-        user: session.user.clone(),
-        secret: session.secret.clone(),
-        mechanisms: session.mechanisms.clone(),
-        initial_response: session.initial_response,
-        probe_after_login: session.probe_after_login,
+    fn upstream(&self, session: &Session) -> Upstream {
+        Upstream {
+            host: session.host.clone(),
+            port: session.port,
+            starttls: session.tls == UpstreamTls::StartTls,
+            helo_name: self.helo_name.clone(),
+            user: session.user.clone(),
+            secret: Zeroizing::new(session.secret.expose().to_owned()),
+            mechanisms: session.mechanisms.clone(),
+            initial_response: session.initial_response,
+            probe_after_login: session.probe_after_login,
+        }
     }
 }
 
@@ -122,7 +125,7 @@ fn is_here(address: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
+    use token_broker_client::Secret;
 
     use super::*;
     use crate::dialogue::Mechanism;
@@ -136,7 +139,7 @@ mod tests {
             port: 143,
             tls: UpstreamTls::PlainLoopback,
             user: "ann".to_owned(),
-            secret: Zeroizing::new("t".to_owned()),
+            secret: Secret::new("t"),
             mechanisms: vec![Mechanism::XOauth2],
             initial_response: true,
             probe_after_login: false,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 
 use crate::callers::Callers;
@@ -185,6 +186,8 @@ pub fn make_kek(config: &Config) -> Result<bool, SourceError> {
 /// # Errors
 /// [`StartError`] if a door cannot be opened.
 pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
+    // First of all, so that a signal which comes while the doors open is not the end of it.
+    let signals = Signals::listen()?;
     let figures = metrics::start().map_err(|error| StartError::Metrics(error.to_string()))?;
     let grpc = listen("grpc.address", config.grpc.address).await?;
     let admin = listen("admin.address", config.admin.address).await?;
@@ -220,7 +223,7 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
 
     drop(tasks.spawn(tidy_hourly(core.service.clone(), tasks.clone())));
-    until_told(tasks, identities.into_iter().flatten().collect()).await?;
+    until_told(signals, tasks, &identities).await;
     core.close(config.drain).await;
     tracing::info!("stopped");
     Ok(())
@@ -240,26 +243,38 @@ async fn tidy_hourly(service: Service, tasks: Tasks) {
     }
 }
 
+/// The signals the broker answers to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Waits for a signal to stop; reloads certificates at SIGHUP.
-async fn until_told(tasks: &Tasks, identities: Vec<grpc::Identity>) -> Result<(), StartError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn until_told(mut signals: Signals, tasks: &Tasks, identities: &[Option<grpc::Identity>; 2]) {
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
             () = tasks.stopping() => break,
-            _ = hangup.recv() => reload(&identities),
+            _ = signals.hangup.recv() => reload(identities),
         }
     }
     tracing::info!("stopping: no new calls, waiting for those in flight");
-    Ok(())
 }
 
-fn reload(identities: &[grpc::Identity]) {
-    for identity in identities {
+fn reload(identities: &[Option<grpc::Identity>; 2]) {
+    for identity in identities.iter().flatten() {
         match identity.reload() {
             Ok(()) => tracing::info!("a certificate was read again"),
             Err(error) => tracing::error!(%error, "a certificate stays as it was"),

@@ -197,7 +197,9 @@ fn usual_remedy(error: &Error) -> &'static str {
             "check the key: --key-file FILE, BROKERCTL_KEY_FILE or BROKERCTL_KEY"
         }
         Error::Conflict { .. } => "look at it again with `show`, then decide",
-        Error::NotUsable { .. } => "start again; it can be used once and only for a time",
+        Error::NotUsable { .. } => {
+            "mend what it says and start again; a consent can be used once and only for a time"
+        }
         Error::Unreachable { .. } => "start the broker, or name the right one with --server URL",
         Error::Internal { .. } => "look into the broker's log",
         error if error.is_retryable() => "try again in a moment",

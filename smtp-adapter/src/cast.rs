@@ -23,6 +23,7 @@ pub(crate) fn upstream() -> Upstream {
         host: "smtp.provider.example".to_owned(),
         port: 465,
         starttls: false,
+        helo_name: "[127.0.0.1]".to_owned(),
         user: "alice@example.com".to_owned(),
         secret: Zeroizing::new("tok-123-secret-marker".to_owned()),
         mechanisms: vec![Mechanism::XOauth2, Mechanism::OAuthBearer],

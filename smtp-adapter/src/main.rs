@@ -5,5 +5,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    adapter_core::run(smtp_adapter::Smtp::new())
+    adapter_core::run(smtp_adapter::Smtp)
 }

@@ -23,7 +23,6 @@ const OUT_OF_TURN: &str = "the server speaks out of turn";
 /// The provider's side of one login.
 pub(crate) struct Provider {
     upstream: Upstream,
-    helo_name: String,
     state: State,
     lines: Lines,
     replies: Replies,
@@ -88,11 +87,10 @@ enum Turn {
 }
 
 impl Provider {
-    /// A dialogue that logs in with `upstream`; `helo_name` is what EHLO says.
-    pub(crate) fn new(upstream: Upstream, helo_name: String) -> Self {
+    /// A dialogue that logs in with `upstream`.
+    pub(crate) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
-            helo_name,
             state: State::Unopened,
             lines: Lines::default(),
             replies: Replies::default(),
@@ -144,7 +142,7 @@ impl Provider {
     }
 
     fn ehlo(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(format!("EHLO {}\r\n", self.helo_name).into_bytes())
+        Zeroizing::new(format!("EHLO {}\r\n", self.upstream.helo_name).into_bytes())
     }
 
     fn secure(&mut self) -> ProviderStep {

@@ -4,6 +4,7 @@
 //! the end-to-end tests, crash loops and benches share one world. Walk on in [`world`], where real processes are started,
 //! and [`cast`]: who plays opposite them.
 
+pub mod bench;
 pub mod cast;
 pub mod demo;
 pub mod leaks;

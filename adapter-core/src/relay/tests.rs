@@ -1,11 +1,13 @@
 //! The relay between two ends in memory, with time in our hands.
 
 use std::future::pending;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
 
+use super::pump::BUFFER;
 use super::*;
 
 fn terms() -> Terms {
@@ -144,6 +146,27 @@ async fn a_stop_between_two_answers_is_told() {
     scene.client.read_to_end(&mut rest).await.unwrap();
     assert_eq!(rest, b"* BYE\r\n");
     assert_eq!(scene.end.await.unwrap(), End::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_carried_nothing_is_told_at_once() {
+    let mut scene = scene(1024);
+    let begun = Instant::now();
+    scene.stop.take().unwrap().send(()).unwrap();
+    let mut rest = vec![];
+    scene.client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"* BYE\r\n");
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_line_behind_the_answer_to_the_login_is_not_broken_by_a_farewell() {
+    let mut scene = scene(1024);
+    scene.traffic.answered(b"a OK Logged in\r\n* 3 EXI");
+    scene.stop.take().unwrap().send(()).unwrap();
+    let mut rest = vec![];
+    scene.client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,17 +3,17 @@
 //! Never opens a socket. Invariant: whatever would show a password or a key to others is refused here.
 //! Next: back to `settings`.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use token_broker_client::{Error, OptionName, Options};
 use toml::Spanned;
 
 use super::file::{File, Listener, flag};
 use super::{
-    BrokerSettings, Flags, ListenerSettings, ListenerTls, LogSettings, Settings, SettingsError,
-    secret_file,
+    BROKER, Flags, ListenerSettings, ListenerTls, LogSettings, Settings, SettingsError,
+    UpstreamSettings,
 };
 use crate::limits::Limits;
 use crate::tls::CertificateFiles;
@@ -29,7 +29,7 @@ impl File<'_> {
             listeners: self.listeners(flags)?,
             certificate,
             broker: self.broker(flags)?,
-            upstream_ca_file: self.outer.upstream.ca_file.as_ref().map(|file| self.path(file)),
+            upstream: self.upstream()?,
             ops: self.outer.ops.address.as_ref().map(|text| self.address(text)).transpose()?,
             limits: self.limits()?,
             log: self.log(flags)?,
@@ -37,13 +37,26 @@ impl File<'_> {
     }
 
     fn server_name(&self) -> Result<String, SettingsError> {
-        let Some(name) = &self.outer.server_name else { return Ok("localhost".to_owned()) };
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-        let length = name.get_ref().len();
-        if (1..=253).contains(&length) && name.get_ref().bytes().all(fits) {
-            return Ok(name.get_ref().clone());
+        match &self.outer.server_name {
+            None => Ok("localhost".to_owned()),
+            Some(name) if is_host_name(name.get_ref()) => Ok(name.get_ref().clone()),
+            Some(name) => {
+                self.wrong(name, "not a host name", "Write letters, digits, dots and hyphens")
+            }
         }
-        self.wrong(name, "not a host name", "Write letters, digits, dots and hyphens")
+    }
+
+    fn upstream(&self) -> Result<UpstreamSettings, SettingsError> {
+        let said = &self.outer.upstream;
+        let ca_file = said.ca_file.as_ref().map(|file| self.path(file));
+        let Some(name) = &said.helo_name else {
+            return Ok(UpstreamSettings { ca_file, ..UpstreamSettings::default() });
+        };
+        if !is_host_name(name.get_ref()) && !is_address_literal(name.get_ref()) {
+            let remedy = "Write a host name, or an address like [192.0.2.1] or [IPv6:2001:db8::1]";
+            return self.wrong(name, "not a name for EHLO", remedy);
+        }
+        Ok(UpstreamSettings { ca_file, helo_name: name.get_ref().clone() })
     }
 
     fn listeners(&self, flags: &Flags) -> Result<Vec<ListenerSettings>, SettingsError> {
@@ -97,42 +110,51 @@ impl File<'_> {
         Ok(ListenerSettings { address, tls, proxy_protocol })
     }
 
-    fn broker(&self, flags: &Flags) -> Result<BrokerSettings, SettingsError> {
-        let broker = &self.outer.broker;
-        let endpoints = match (&flags.broker[..], &broker.endpoints[..]) {
-            ([], []) => {
-                return self
-                    .missing("broker.endpoints", "Say where the broker is, or use --broker");
-            }
-            ([], written) => {
-                for endpoint in written {
-                    check_endpoint(endpoint.get_ref())
-                        .or_else(|(problem, remedy)| self.wrong(endpoint, problem, remedy))?;
-                }
-                written.iter().map(|endpoint| endpoint.get_ref().clone()).collect()
-            }
-            (given, _) => {
-                for endpoint in given {
-                    check_endpoint(endpoint).map_err(|why| flag("--broker", why))?;
-                }
-                given.to_vec()
-            }
+    /// The rules are the SDK's; what is said here is where the mistake was written.
+    fn broker(&self, flags: &Flags) -> Result<Options, SettingsError> {
+        let written = &self.outer.broker;
+        let mut endpoints: Vec<_> = match &flags.broker[..] {
+            [] => written.endpoints.iter().map(|endpoint| endpoint.get_ref().as_str()).collect(),
+            given => given.iter().map(String::as_str).collect(),
         };
-        let key = match (&flags.key_file, &broker.key_file) {
-            (Some(file), _) => secret_file(file)
-                .map_err(|(problem, remedy)| flag("--key-file", (&problem, &remedy)))?,
-            (None, Some(file)) => secret_file(&self.path(file.get_ref()))
-                .or_else(|(problem, remedy)| self.wrong(file, &problem, &remedy))?,
+        if endpoints.is_empty() {
+            endpoints.push(BROKER);
+        }
+        let key_file = match (&flags.key_file, &written.key_file) {
+            (Some(file), _) => file.clone(),
+            (None, Some(file)) => self.path(file.get_ref()),
             (None, None) => {
                 return self.missing("broker.key_file", "Name the file with the adapter's API key");
             }
         };
-        let read = |file: &Spanned<PathBuf>| {
-            std::fs::read_to_string(self.path(file.get_ref()))
-                .or_else(|error| self.wrong(file, &error.to_string(), "Name a PEM file"))
+        let mut options = Options::new(endpoints[0]).api_key_file(key_file);
+        for endpoint in &endpoints[1..] {
+            options = options.endpoint(*endpoint);
+        }
+        if let Some(file) = &written.ca_file {
+            options = options.ca_file(self.path(file.get_ref()));
+        }
+        match options.check() {
+            Ok(()) => Ok(options),
+            Err(error) => Err(self.not_an_option(flags, &error)),
+        }
+    }
+
+    fn not_an_option(&self, flags: &Flags, error: &Error) -> SettingsError {
+        let Error::Options { option, what, remedy } = error else {
+            return flag("--broker", (&error.to_string(), "See --print-sample"));
         };
-        let ca_pem = broker.ca_file.as_ref().map(read).transpose()?;
-        Ok(BrokerSettings { endpoints, key, ca_pem })
+        let (written, why) = (&self.outer.broker, (what.as_str(), remedy.as_str()));
+        let span = match option {
+            Some(OptionName::ApiKey) if flags.key_file.is_some() => return flag("--key-file", why),
+            Some(OptionName::ApiKey) => written.key_file.as_ref().map(Spanned::span),
+            Some(OptionName::CaFile) => written.ca_file.as_ref().map(Spanned::span),
+            Some(OptionName::Endpoint(at)) if flags.broker.is_empty() => {
+                written.endpoints.get(*at).map(Spanned::span)
+            }
+            _ => None,
+        };
+        span.map_or_else(|| flag("--broker", why), |span| self.wrong_at(&span, why))
     }
 
     fn limits(&self) -> Result<Limits, SettingsError> {
@@ -189,16 +211,15 @@ fn plain_listener(address: SocketAddr) -> Result<ListenerSettings, SettingsError
     Ok(ListenerSettings { address, tls: ListenerTls::Plain, proxy_protocol: None })
 }
 
-fn check_endpoint(endpoint: &str) -> Result<(), (&'static str, &'static str)> {
-    let remedy = "Write https://HOST:PORT, or http://127.0.0.1:PORT for a broker on this machine";
-    let uri: tonic::transport::Uri = endpoint.parse().map_err(|_| ("not a URL", remedy))?;
-    let host = uri.host().unwrap_or("").trim_matches(['[', ']']);
-    let loopback =
-        host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    match uri.scheme_str() {
-        Some("https") if !host.is_empty() => Ok(()),
-        Some("http") if loopback => Ok(()),
-        Some("http") => Err(("plain http off loopback would show credentials", remedy)),
-        _ => Err(("not a URL of a broker", remedy)),
-    }
+fn is_host_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    (1..=253).contains(&text.len()) && text.bytes().all(fits)
+}
+
+fn is_address_literal(text: &str) -> bool {
+    let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.is_some_and(|address| match address.strip_prefix("IPv6:") {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => address.parse::<Ipv4Addr>().is_ok(),
+    })
 }

@@ -26,7 +26,7 @@ pub(super) struct Outer {
     pub(super) listener: Vec<Listener>,
     pub(super) tls: Option<Tls>,
     pub(super) broker: Broker,
-    pub(super) upstream: CaFile,
+    pub(super) upstream: Upstream,
     pub(super) ops: Ops,
     pub(super) limits: Bounds,
     pub(super) log: Log,
@@ -57,8 +57,9 @@ pub(super) struct Broker {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct CaFile {
+pub(super) struct Upstream {
     pub(super) ca_file: Option<PathBuf>,
+    pub(super) helo_name: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -114,8 +115,15 @@ impl<'a> File<'a> {
         problem: &str,
         remedy: &str,
     ) -> Result<T, SettingsError> {
-        let what = (problem.to_owned(), remedy.to_owned());
-        Err(wrong(self.text, self.name, &value.span(), what))
+        Err(self.wrong_at(&value.span(), (problem, remedy)))
+    }
+
+    pub(super) fn wrong_at(
+        &self,
+        span: &Range<usize>,
+        (problem, remedy): (&str, &str),
+    ) -> SettingsError {
+        wrong(self.text, self.name, span, (problem.to_owned(), remedy.to_owned()))
     }
 
     pub(super) fn missing<T>(&self, field: &str, remedy: &str) -> Result<T, SettingsError> {
@@ -147,8 +155,9 @@ fn wrong(
     let line = before.matches('\n').count();
     let table = before.lines().rev().find_map(|line| line.trim().strip_prefix('['));
     let table = table.map(|rest| rest.trim_matches(|c: char| "[] ".contains(c)));
-    let key =
-        text.lines().nth(line).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+    // A value in a list of several lines belongs to the last key before it.
+    let mut lines = text.lines().take(line + 1).collect::<Vec<_>>().into_iter().rev();
+    let key = lines.find_map(|line| line.split_once('=').map(|(key, _)| key.trim()));
     let field: Vec<_> = table.into_iter().chain(key).collect();
     SettingsError::Wrong {
         place: format!("{}:{}", name.display(), line + 1),

@@ -24,7 +24,7 @@ pub struct Flags {
     /// Listen here in plain text instead of where the file says; loopback only. May be repeated.
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<SocketAddr>,
-    /// A broker endpoint instead of those in the file. May be repeated.
+    /// A broker endpoint instead of those in the file; <http://127.0.0.1:8640> if nobody says. May be repeated.
     #[arg(long, value_name = "URL", env = "TOKEN_BROKER_ENDPOINTS", value_delimiter = ',')]
     pub broker: Vec<String>,
     /// The file with this adapter's API key, mode 0600.
@@ -59,7 +59,7 @@ fn command(protocol: &'static str) -> clap::Command {
              3. {name} --config {name}.toml --check-config\n  \
              4. {name} --config {name}.toml\n\n\
              Beside a broker on the same machine no file is needed:\n  \
-             {name} --listen 127.0.0.1:PORT --broker http://127.0.0.1:7070 --key-file adapter.key\n\n\
+             {name} --listen 127.0.0.1:PORT --key-file adapter.key\n\n\
              Signals: HUP reads the certificate again, TERM and INT stop without cutting an answer in two.\n\
              Exit code: 0 stopped as told, 1 could not start, 2 wrong flags."
         ))

@@ -29,17 +29,22 @@ impl Folder {
     }
 }
 
-const BROKER: &str = "[broker]\nendpoints = [\"http://127.0.0.1:1\"]\nkey_file = \"adapter.key\"\n";
+const PLAIN: &str = "address = \"127.0.0.1:1\"\ntls = \"plain\"";
+const NEAR: &str = "[broker]\nendpoints = [\"http://127.0.0.1:1\"]\nkey_file = \"adapter.key\"\n";
+
+fn certificate() -> String {
+    rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem()
+}
 
 fn listener(lines: &str) -> String {
-    format!("{BROKER}[[listener]]\n{lines}")
+    format!("{NEAR}[[listener]]\n{lines}")
 }
 
 #[test]
 fn the_sample_is_a_working_configuration_with_the_defaults() {
     let settings = Folder::new().load(Settings::SAMPLE).unwrap();
     assert_eq!(settings.limits, Limits::default());
-    assert_eq!(settings.broker.key.as_str(), "tbk_abc");
+    assert!(format!("{:?}", settings.broker).contains(&format!("{BROKER:?}")), "the default");
     assert_eq!(settings.listeners[0].tls, ListenerTls::Plain);
 }
 
@@ -53,11 +58,12 @@ fn what_the_sample_leaves_as_a_comment_works_too() {
         })
         .collect();
     let folder = Folder::new();
-    folder.write("broker-ca.pem", "pem", 0o644);
+    folder.write("broker-ca.pem", &certificate(), 0o644);
     let settings = folder.load(&uncommented).unwrap();
     assert_eq!(settings.limits, Limits::default(), "the sample tells the true defaults");
     assert_eq!(settings.listeners[1].tls, ListenerTls::Implicit);
     assert!(settings.ops.is_some() && settings.certificate.is_some());
+    assert_eq!(settings.upstream.helo_name, NAMELESS, "and of the name too");
 }
 
 #[test]
@@ -71,10 +77,12 @@ fn plain_text_stays_on_loopback() {
     );
     let flags = Flags { listen: vec!["0.0.0.0:1".parse().unwrap()], ..Flags::default() };
     assert!(Settings::load(&flags).unwrap_err().to_string().contains("--listen: plain text"));
-    let http = BROKER.replace("127.0.0.1", "broker.example.com");
+    let http = NEAR.replace("127.0.0.1", "broker.example.com");
     let error = Folder::new()
         .load(&format!("{http}[[listener]]\naddress = \"127.0.0.1:1\"\ntls = \"plain\""));
-    assert!(error.unwrap_err().starts_with("a.toml:2: broker.endpoints: plain http off loopback"));
+    assert!(error.unwrap_err().starts_with(
+        "a.toml:2: broker.endpoints: http://broker.example.com:1 would send the API key"
+    ));
 }
 
 #[test]
@@ -94,8 +102,8 @@ fn whatever_is_wrong_is_named_with_its_line() {
             "a.toml:6: listener.tls: there is no certificate",
         ),
         (listener("address = 5\ntls = \"plain\""), "a.toml:5: listener.address: invalid type"),
-        (format!("{BROKER}colour = 1"), "a.toml:4: broker.colour: unknown field `colour`"),
-        (format!("{BROKER}[limits]\nattempts = 0"), "a.toml: listener: missing"),
+        (format!("{NEAR}colour = 1"), "a.toml:4: broker.colour: unknown field `colour`"),
+        (format!("{NEAR}[limits]\nattempts = 0"), "a.toml: listener: missing"),
         ("= 1".to_owned(), "a.toml:1: "),
     ] {
         let error = folder.load(&text).unwrap_err();
@@ -104,25 +112,63 @@ fn whatever_is_wrong_is_named_with_its_line() {
 }
 
 #[test]
+fn a_value_in_a_list_of_several_lines_is_pointed_at() {
+    let list = "endpoints = [\n  \"http://127.0.0.1:1\",\n  \"ftp://127.0.0.1:2\",\n]\n";
+    let text = format!("[broker]\nkey_file = \"adapter.key\"\n{list}[[listener]]\n{PLAIN}");
+    let error = Folder::new().load(&text).unwrap_err();
+    assert!(error.starts_with("a.toml:5: broker.endpoints: the endpoint \"ftp:"), "{error}");
+}
+
+#[test]
 fn a_key_that_others_can_read_is_refused() {
     let folder = Folder::new();
     folder.write("adapter.key", "tbk_abc", 0o640);
     let error = folder.load(Settings::SAMPLE).unwrap_err();
     assert!(error.contains("broker.key_file: ") && error.contains("chmod 600"), "{error}");
-    folder.write("adapter.key", "password", 0o600);
-    assert!(folder.load(Settings::SAMPLE).unwrap_err().contains("holds no API key"));
-}
-
-#[test]
-fn flags_are_enough_beside_a_broker() {
-    let folder = Folder::new();
     let flags = Flags {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
-        broker: vec!["http://localhost:7070".to_owned()],
         key_file: Some(folder.0.path().join("adapter.key")),
         ..Flags::default()
     };
-    assert_eq!(Settings::load(&flags).unwrap().listeners[0].tls, ListenerTls::Plain);
+    let error = Settings::load(&flags).unwrap_err().to_string();
+    assert!(error.starts_with("command line: --key-file: others can read"), "{error}");
+}
+
+#[test]
+fn authorities_that_are_none_are_refused() {
+    let folder = Folder::new();
+    folder.write("ca.pem", "nonsense", 0o644);
+    let text = format!("{NEAR}ca_file = \"ca.pem\"\n[[listener]]\n{PLAIN}");
+    let error = folder.load(&text).unwrap_err();
+    assert!(error.starts_with("a.toml:4: broker.ca_file: the CA file ca.pem holds no"), "{error}");
+}
+
+#[test]
+fn a_name_for_ehlo_cannot_carry_a_command() {
+    let load = |name: &str| {
+        let text = format!("{}\n[upstream]\nhelo_name = {name:?}\n", listener(PLAIN));
+        Folder::new().load(&text)
+    };
+    for name in ["", "a b", "a\r\nQUIT", "\u{e4}.example", "[127.0.0.1", "[IPv6:x]", "[a.b]"] {
+        let error = load(name).unwrap_err();
+        assert!(error.starts_with("a.toml:8: upstream.helo_name: not a name"), "{error}");
+    }
+    for name in ["mail.example.com", "[192.0.2.1]", "[IPv6:2001:db8::1]"] {
+        assert_eq!(load(name).unwrap().upstream.helo_name, name);
+    }
+}
+
+#[test]
+fn a_key_is_enough_beside_a_broker() {
+    let folder = Folder::new();
+    let flags = Flags {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        key_file: Some(folder.0.path().join("adapter.key")),
+        ..Flags::default()
+    };
+    let settings = Settings::load(&flags).unwrap();
+    assert_eq!(settings.listeners[0].tls, ListenerTls::Plain);
+    assert!(format!("{:?}", settings.broker).contains(BROKER));
 }
 
 #[test]

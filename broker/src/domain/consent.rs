@@ -130,6 +130,41 @@ impl ConsentState {
 }
 
 impl Consent {
+    /// A consent that was just started: open, and with nothing known of it but what is given here.
+    pub fn open(
+        (id, name): (ConsentId, ResourceId),
+        (project, app): (ProjectId, AppId),
+        mode: ConsentMode,
+        (created_at, expires_at): (Time, Time),
+    ) -> Self {
+        Self {
+            id,
+            project,
+            name,
+            app,
+            account: None,
+            account_name: String::new(),
+            labels: BTreeMap::new(),
+            mode,
+            state: ConsentState::Open,
+            expected_mailbox: None,
+            requester: String::new(),
+            return_uri: String::new(),
+            redirect_uri: String::new(),
+            ticket_hash: Vec::new(),
+            state_hash: Vec::new(),
+            cookie_hash: Vec::new(),
+            finish_hash: Vec::new(),
+            verifier: None,
+            nonce: None,
+            answer: None,
+            failure: String::new(),
+            created_by: String::new(),
+            created_at,
+            expires_at,
+        }
+    }
+
     /// Whether it can still be used at `now`.
     pub fn is_open(&self, now: Time) -> bool {
         self.state == ConsentState::Open && self.expires_at > now

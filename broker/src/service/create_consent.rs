@@ -11,10 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use crate::clock::Time;
 use crate::domain::account::Account;
 use crate::domain::app::App;
 use crate::domain::caller::Manage;
-use crate::domain::consent::{Consent, ConsentMode, ConsentState};
+use crate::domain::consent::{Consent, ConsentMode};
 use crate::domain::event::{Event, What};
 use crate::domain::ids::{ConsentId, Mailbox, ResourceId};
 use crate::domain::secret::Secret;
@@ -154,6 +155,12 @@ impl Service {
         .await
     }
 
+    /// The names of a consent that is being made.
+    pub(super) fn consent_names(&self, now: Time) -> (ConsentId, ResourceId) {
+        let entropy = &self.parts.entropy;
+        (ConsentId::new(now, entropy), ResourceId::random(entropy))
+    }
+
     fn new_consent(
         &self,
         permit: &Manage,
@@ -167,31 +174,18 @@ impl Service {
         let expected = draft.expected_mailbox.or_else(|| account.map(|it| it.mailbox.clone()));
         let requester =
             if draft.requester.is_empty() { permit.actor().to_owned() } else { draft.requester };
+        let names = self.consent_names(now);
+        let ends = now.after(draft.ttl.unwrap_or(usual));
+        let owner = (permit.project().clone(), app.id);
         let consent = Consent {
-            id: ConsentId::new(now, &self.parts.entropy),
-            project: permit.project().clone(),
-            name: ResourceId::random(&self.parts.entropy),
-            app: app.id,
             account: account.map(|account| account.id),
             account_name: draft.account_id.map(|id| id.to_string()).unwrap_or_default(),
             labels: draft.labels,
-            mode: draft.mode,
-            state: ConsentState::Open,
             expected_mailbox: expected,
             requester,
             return_uri: draft.return_uri + &draft.loopback_uri,
-            redirect_uri: String::new(),
-            ticket_hash: Vec::new(),
-            state_hash: Vec::new(),
-            cookie_hash: Vec::new(),
-            finish_hash: Vec::new(),
-            verifier: None,
-            nonce: None,
-            answer: None,
-            failure: String::new(),
             created_by: permit.actor().to_owned(),
-            created_at: now,
-            expires_at: now.after(draft.ttl.unwrap_or(usual)),
+            ..Consent::open(names, owner, draft.mode, (now, ends))
         };
         (consent, random_text(&self.parts.entropy))
     }

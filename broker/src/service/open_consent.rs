@@ -3,6 +3,8 @@
 //! Never sends a browser to the provider without a cookie that binds the answer to it. Invariant: showing changes nothing;
 //! each departure makes a new `state`, verifier and nonce, so an older one is worth nothing. Next: `receive_answer`.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
@@ -10,13 +12,15 @@ use url::Url;
 use crate::domain::account::Account;
 use crate::domain::app::App;
 use crate::domain::consent::{Consent, ConsentMode, ConsentState};
-use crate::domain::ids::{ConsentId, ResourceId};
 use crate::domain::secret::Secret;
 use crate::providers::client::AuthorizeRequest;
 use crate::providers::pkce;
 use crate::providers::resolved::Resolved;
 use crate::service::create_consent::{lookup_hash, random_text};
 use crate::service::{Error, Service, places};
+
+/// How long the trip to the provider may take once a renewal link was clicked.
+const RENEWAL_TTL: Duration = Duration::from_secs(10 * 60);
 
 /// What the owner's page says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,31 +97,14 @@ impl Service {
     async fn start_renewal(&self, account: &Account) -> Result<Departure, Error> {
         let app = self.app(account.app).await?;
         let now = self.parts.clock.now();
+        let owner = (account.project.clone(), app.id);
+        let times = (now, now.after(RENEWAL_TTL));
         let consent = Consent {
-            id: ConsentId::new(now, &self.parts.entropy),
-            project: account.project.clone(),
-            name: ResourceId::random(&self.parts.entropy),
-            app: app.id,
             account: Some(account.id),
-            account_name: String::new(),
             labels: account.labels.clone(),
-            mode: ConsentMode::Invitation,
-            state: ConsentState::Open,
             expected_mailbox: Some(account.mailbox.clone()),
-            requester: "the link in an error".to_owned(),
-            return_uri: String::new(),
-            redirect_uri: String::new(),
-            ticket_hash: Vec::new(),
-            state_hash: Vec::new(),
-            cookie_hash: Vec::new(),
-            finish_hash: Vec::new(),
-            verifier: None,
-            nonce: None,
-            answer: None,
-            failure: String::new(),
             created_by: "owner".to_owned(),
-            created_at: now,
-            expires_at: now.after(std::time::Duration::from_secs(10 * 60)),
+            ..Consent::open(self.consent_names(now), owner, ConsentMode::Invitation, times)
         };
         self.keep_new(&consent, "owner", app.name.as_str()).await?;
         self.dispatch(consent).await

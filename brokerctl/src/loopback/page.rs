@@ -38,7 +38,10 @@ impl Page {
     pub(crate) fn failed(why: &str) -> Self {
         Self {
             title: "Not connected",
-            text: format!("It did not work: {why}. The terminal says what to do."),
+            text: format!(
+                "It did not work: {}. The terminal says what to do.",
+                why.trim_end_matches('.')
+            ),
         }
     }
 

@@ -146,6 +146,8 @@ pub enum Error {
     /// The options cannot be used; nothing was called.
     #[error("{what}")]
     Options {
+        /// Which of them; `None` if it is not about one alone.
+        option: Option<OptionName>,
         /// What is wrong.
         what: String,
         /// What to do.
@@ -159,6 +161,18 @@ pub enum Error {
         /// The broker's words.
         message: String,
     },
+}
+
+/// Which of the [`Options`](crate::Options) cannot be used, for programs that took it from a file of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OptionName {
+    /// The endpoint at this place, counted from 0 in the order they were given.
+    Endpoint(usize),
+    /// The API key, or where it is to come from.
+    ApiKey,
+    /// The file of authorities.
+    CaFile,
 }
 
 /// Who has to act before the same call can work.
@@ -179,7 +193,15 @@ pub enum Fault {
 
 impl Error {
     pub(crate) fn options(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Options { what: what.into(), remedy: remedy.into() }
+        Self::Options { option: None, what: what.into(), remedy: remedy.into() }
+    }
+
+    /// The same, told of this option.
+    pub(crate) fn about(mut self, name: OptionName) -> Self {
+        if let Self::Options { option, .. } = &mut self {
+            *option = Some(name);
+        }
+        self
     }
 
     /// The broker's reason, if the broker gave one.

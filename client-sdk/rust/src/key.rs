@@ -137,7 +137,7 @@ mod tests {
         writeln!(file, "tbk_abc").unwrap();
         let source = KeySource::File(file.path().into());
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o640)).unwrap();
-        let Err(Error::Options { what, remedy }) = source.header() else { panic!("refused") };
+        let Err(Error::Options { what, remedy, .. }) = source.header() else { panic!("refused") };
         assert!(what.contains("0640"), "{what}");
         assert!(remedy.starts_with("run: chmod 600 /"), "{remedy}");
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();

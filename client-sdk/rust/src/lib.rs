@@ -24,7 +24,7 @@ mod transport;
 
 pub use admin::Admin;
 pub use door::Door;
-pub use errors::{Error, Fault};
+pub use errors::{Error, Fault, OptionName};
 pub use key::Secret;
 pub use mail::{MAX_REPORTS, MailLogin, MailSession, Verdict};
 pub use options::{API_KEY_ENV, Options};

@@ -3,6 +3,10 @@
 //! Never repeats a login: each answer is one in the broker's audit. Only a call of which nothing was sent goes to the
 //! next endpoint. Invariant: a wrong credential is a [`Verdict`], an [`Error`] is about the broker or us. Next:
 //! `retry::once`.
+//!
+//! Wiped when no longer needed: the credential in the message handed in, the secret in the answer. Beyond our reach: the
+//! copy of the message that tonic encodes and drops, the bytes it makes of it, and those that HTTP/2 and TLS hold while
+//! they are on their way. They live as long as the call and are then given back to the allocator as they are.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +15,8 @@ use tokenbroker_proto::v1::{
     self, Denial, MailHost, OpenSessionRequest, RenewSessionRequest, ReportSessionsRequest,
     SaslMechanism, SessionReport, open_session_response, renew_session_response,
 };
+
+use zeroize::Zeroize;
 
 use crate::errors::Error;
 use crate::key::Secret;
@@ -73,7 +79,8 @@ impl MailLogin {
         Self { connection }
     }
 
-    /// Checks a login and opens a session, within `deadline`. Made once.
+    /// Checks a login and opens a session, within `deadline`. Made once. The login's secret is wiped when this ends,
+    /// however it ends.
     ///
     /// # Errors
     /// Whatever is wrong with the broker, the way there, or this adapter; never the client's login.
@@ -82,8 +89,9 @@ impl MailLogin {
         login: OpenSessionRequest,
         deadline: Duration,
     ) -> Result<Verdict, Error> {
+        let login = Wiped(login);
         let answer = once(&self.connection, deadline, &|door| {
-            let ask = request(&login);
+            let ask = request(&login.0);
             Box::pin(async move { MailLoginServiceClient::new(door).open_session(ask).await })
         })
         .await?;
@@ -152,6 +160,15 @@ impl TryFrom<v1::MailSession> for Verdict {
             initial_response: wire.initial_response,
             probe_after_login: wire.probe_after_login,
         }))
+    }
+}
+
+/// A login whose secret does not stay in memory.
+struct Wiped(OpenSessionRequest);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        self.0.secret.zeroize();
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::codegen::http::Uri;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-use crate::errors::Error;
+use crate::errors::{Error, OptionName};
 use crate::key::{KeySource, Secret};
 
 /// The environment variable [`Options::api_key_env`] is usually given.
@@ -116,17 +116,32 @@ impl Options {
         self
     }
 
+    /// Checks all that can be checked without dialling, as connecting does: for programs that want to name a mistake
+    /// where their own configuration has it. Reads the key and CA files.
+    ///
+    /// # Errors
+    /// [`Error::Options`] with the first option that cannot be used, what is wrong and what to do.
+    pub fn check(&self) -> Result<(), Error> {
+        self.checked().map(drop)
+    }
+
     /// Everything a connection needs, or what is wrong with these options.
-    pub(crate) fn check(&self) -> Result<Checked, Error> {
+    pub(crate) fn checked(&self) -> Result<Checked, Error> {
         if !(1..=64).contains(&self.connections) {
             return Err(Error::options("connections must be 1 to 64", "leave it at 1"));
         }
         if self.deadline.is_zero() || self.connect_timeout.is_zero() {
             return Err(Error::options("a deadline of zero ends every call", "say 10 seconds"));
         }
-        let authorities = self.authorities()?;
-        let endpoints = self.endpoints.iter().map(|text| self.dialable(text, authorities.as_ref()));
-        Ok(Checked { endpoints: endpoints.collect::<Result<_, _>>()?, key: self.key.header()? })
+        let authorities = self.authorities().map_err(|error| error.about(OptionName::CaFile))?;
+        let endpoint = |(at, text): (usize, &String)| {
+            self.dialable(text, authorities.as_ref())
+                .map_err(|error| error.about(OptionName::Endpoint(at)))
+        };
+        let endpoints =
+            self.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?;
+        let key = self.key.header().map_err(|error| error.about(OptionName::ApiKey))?;
+        Ok(Checked { endpoints, key })
     }
 
     fn authorities(&self) -> Result<Option<Certificate>, Error> {
@@ -188,8 +203,7 @@ impl Options {
     }
 }
 
-/// What passed [`Options::check`].
-#[derive(Debug)]
+/// What passed [`Options::checked`].
 pub(crate) struct Checked {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) key: tonic::codegen::http::HeaderValue,
@@ -205,7 +219,7 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn check(endpoint: &str) -> Result<Checked, Error> {
+    fn check(endpoint: &str) -> Result<(), Error> {
         Options::new(endpoint).api_key("tbk_x").check()
     }
 
@@ -215,7 +229,7 @@ mod tests {
             assert!(check(near).is_ok(), "{near}");
         }
         for far in ["http://192.0.2.1:1", "http://localhost.example:1", "http://[2001:db8::1]:1"] {
-            let Err(Error::Options { what, remedy }) = check(far) else { panic!("{far}") };
+            let Err(Error::Options { what, remedy, .. }) = check(far) else { panic!("{far}") };
             assert!(what.contains("in clear") && remedy.contains("https"), "{what}: {remedy}");
             assert!(Options::new(far).api_key("tbk_x").allow_plaintext().check().is_ok());
         }
@@ -231,5 +245,21 @@ mod tests {
     #[test]
     fn a_call_without_a_key_is_refused_before_it_is_made() {
         assert!(Options::new("http://localhost:1").check().is_err());
+    }
+
+    #[test]
+    fn the_option_that_cannot_be_used_is_told() {
+        let good = Options::new("http://localhost:1").api_key("tbk_x");
+        let second = good.clone().endpoint("http://localhost:2").endpoint("ftp://localhost:3");
+        for (options, name) in [
+            (second, OptionName::Endpoint(2)),
+            (good.clone().api_key(""), OptionName::ApiKey),
+            (good.clone().api_key_file("/nowhere/key"), OptionName::ApiKey),
+            (good.clone().ca_file("/nowhere/ca.pem"), OptionName::CaFile),
+        ] {
+            let Err(Error::Options { option, .. }) = options.check() else { panic!("{name:?}") };
+            assert_eq!(option, Some(name));
+        }
+        assert!(good.check().is_ok());
     }
 }

@@ -17,17 +17,42 @@ use crate::transport::Connection;
 const MAX_ATTEMPTS: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Between dials that led nowhere; the first outlasts the connector's memory of a failed one.
+const REDIALS: [Duration; 3] =
+    [Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(600)];
 
 /// One attempt at a call: given a door that knows how much time is left.
 pub(crate) type Attempt<'a, T> = &'a (dyn Fn(Door) -> BoxFuture<Response<T>, Status> + Send + Sync);
 
-/// Does a call once, within `deadline`.
+/// Does a call once, within `deadline`. If the broker asked cannot, or hangs, the next call asks another one first. While
+/// nothing could be sent it is tried again for about a second: a broker that restarts costs nobody a login.
 pub(crate) async fn once<T>(
     connection: &Connection,
     deadline: Duration,
     attempt: Attempt<'_, T>,
 ) -> Result<T, Error> {
-    bounded(connection, Instant::now() + deadline, attempt).await
+    let until = Instant::now() + deadline;
+    for pause in REDIALS {
+        match unrepeated(connection, until, attempt).await {
+            Err(Error::Unreachable { .. }) if Instant::now() + pause < until => sleep(pause).await,
+            done => return done,
+        }
+    }
+    unrepeated(connection, until, attempt).await
+}
+
+async fn unrepeated<T>(
+    connection: &Connection,
+    until: Instant,
+    attempt: Attempt<'_, T>,
+) -> Result<T, Error> {
+    let at = connection.first();
+    let answer = bounded(connection, until, attempt).await;
+    if answer.as_ref().is_err_and(|error| wants_another_broker(error) || *error == Error::Deadline)
+    {
+        connection.leave(at);
+    }
+    answer
 }
 
 /// Does a call that is safe to repeat, as often as makes sense within `deadline`.

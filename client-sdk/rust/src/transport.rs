@@ -38,7 +38,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Options`] with what is wrong and what to do.
     pub async fn open(options: &Options) -> Result<Self, Error> {
-        let checked = options.check()?;
+        let checked = options.checked()?;
         let line = |endpoint: tonic::transport::Endpoint| {
             let dialler = Dialler::new(options.connect_timeout);
             let dial = || endpoint.connect_with_connector_lazy(dialler.clone());

@@ -317,6 +317,19 @@ async fn a_login_is_never_repeated_once_it_was_sent() {
 }
 
 #[tokio::test]
+async fn the_next_login_goes_elsewhere_after_a_broker_that_hangs_or_cannot() {
+    for trouble in [Answer::Never, away(None)] {
+        let (first, second) = (scripted([trouble]), Broker::default());
+        let (one, two) = (first.start().await, second.start().await);
+        let mail = MailLogin::connect(options(one.url()).endpoint(two.url())).await.unwrap();
+        assert!(mail.open_session(login(), Duration::from_millis(200)).await.is_err());
+        assert_eq!((first.calls(), second.calls()), (1, 0), "a login that was sent stays one");
+        mail.open_session(login(), LONG).await.unwrap();
+        assert_eq!((first.calls(), second.calls()), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_login_is_an_answer_and_a_sessions_secret_does_not_print() {
     let broker = scripted([Answer::Token("denied"), Answer::Token("canary")]);
     let running = broker.start().await;

@@ -9,6 +9,7 @@ fn upstream() -> Upstream {
         host: "imap.example.com".to_owned(),
         port: 993,
         starttls: false,
+        helo_name: "[127.0.0.1]".to_owned(),
         user: "alice@example.com".to_owned(),
         secret: Zeroizing::new("tok-123".to_owned()),
         mechanisms: vec![Mechanism::OAuthBearer, Mechanism::XOauth2],

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapter_core::adapter::Adapter;
+use adapter_testkit::v1::{DenialClass, MailProtocol, TlsMode, UpstreamLogin};
+use adapter_testkit::{
+    Broker, Client, KEY, NAME, PATIENCE, denial, eventually, nobody, settings, xoauth2,
+};
 use imap_adapter::Imap;
 use sha2::{Digest, Sha256};
-use tokenbroker_proto::v1::{DenialClass, TlsMode, UpstreamLogin};
+use token_broker_client::Options;
 use tokio::io::{AsyncWriteExt, split};
 use tokio::net::TcpListener;
 
-use crate::broker::{Broker, NAME, denial};
-use crate::server::{After, Manners, Server, response};
-use crate::world::{Client, World, eventually, login, settings};
+use crate::server::{After, Manners, Server};
+use crate::world::{World, login};
 
 #[tokio::test]
 async fn an_ordinary_login_reaches_the_mailbox() {
@@ -86,7 +89,7 @@ async fn a_refused_token_is_renewed_once_and_tried_again() {
     assert_eq!(renewed.len(), 1);
     assert_eq!(renewed[0].rejected_secret_hash, Sha256::digest(b"tok-1").to_vec());
     let heard = world.server.heard.lock().unwrap().before_login.clone();
-    assert!(heard.contains(&response("tok-2")));
+    assert!(heard.contains(&xoauth2("tok-2")));
 }
 
 async fn answer(world: &World, login: &str) -> String {
@@ -146,28 +149,37 @@ async fn every_denial_has_its_answer() {
 
 #[tokio::test]
 async fn while_the_broker_is_away_nobody_is_told_of_a_wrong_password_and_it_recovers_by_itself() {
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = place.local_addr().unwrap();
-    drop(place);
+    let address = nobody().await;
     let server = Server::start(Manners::default()).await;
     let adapter = Adapter::start(Imap, settings(address)).await.unwrap();
-    let broker = Broker::new(server.address);
+    let broker = Broker::new(MailProtocol::Imap, server.address);
     let world = World { adapter, broker, server };
     let refused = answer(&world, &login()).await;
     assert!(refused.starts_with("a NO [UNAVAILABLE] "), "{refused}");
     world.broker.serve(TcpListener::bind(address).await.unwrap());
-    world.logged_in().await;
+    // A failed dial stands for a moment.
+    let until_let_in = async {
+        while let refused = answer(&world, &login()).await
+            && !refused.starts_with("a OK ")
+        {
+            assert!(refused.starts_with("a NO [UNAVAILABLE] "), "{refused}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, until_let_in).await.expect("it to recover in time");
 }
 
 #[tokio::test]
 async fn another_endpoint_is_asked_when_the_first_is_away() {
+    let server = Server::start(Manners::default()).await;
+    let broker = Broker::new(MailProtocol::Imap, server.address);
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let away = format!("http://{}", place.local_addr().unwrap());
-    drop(place);
-    let world = World::with(Manners::default(), |settings| {
-        settings.broker.endpoints.insert(0, away);
-    })
-    .await;
+    let address = place.local_addr().unwrap();
+    broker.serve(place);
+    let mut settings = settings(address);
+    let away = Options::new(format!("http://{}", nobody().await));
+    settings.broker = away.endpoint(format!("http://{address}")).api_key(KEY);
+    let adapter = Adapter::start(Imap, settings).await.unwrap();
+    let world = World { adapter, broker, server };
     world.logged_in().await;
     world.logged_in().await;
     assert_eq!(world.broker.memory().opened.len(), 2);
@@ -184,7 +196,7 @@ async fn a_broker_that_hangs_is_not_waited_for() {
 #[tokio::test]
 async fn a_key_the_broker_does_not_take_is_the_operators_fault() {
     let world = World::with(Manners::default(), |settings| {
-        settings.broker.key = zeroize::Zeroizing::new("tbk_other".to_owned());
+        settings.broker = settings.broker.clone().api_key("tbk_other");
     })
     .await;
     let answer = answer(&world, &login()).await;

@@ -1,6 +1,6 @@
 //! The adapter as a whole: real sockets on loopback, a broker and a mail server that do as a test says.
 //!
-//! `broker` and `server` are the cast, `world` puts them around an adapter; the rest are the tests. Next: `login`.
+//! `server` and those of `adapter_testkit` are the cast, `world` puts them around an adapter; the rest are the tests. Next: `login`.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,9 +9,9 @@
     reason = "a test may fail loudly, and has no Tasks"
 )]
 
-mod broker;
 mod door;
 mod login;
+mod process;
 mod secure;
 mod server;
 mod stop;

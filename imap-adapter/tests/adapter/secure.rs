@@ -1,11 +1,13 @@
 //! TLS on both sides, and the attacks on it.
 
 use adapter_core::settings::ListenerTls;
-use tokenbroker_proto::v1::TlsMode;
+use adapter_testkit::v1::TlsMode;
+use adapter_testkit::{Identity, KEY, listener};
+use token_broker_client::Options;
 use tokio::net::TcpListener;
 
 use crate::server::{Begin, Manners};
-use crate::world::{Identity, World, listener, login};
+use crate::world::{World, login};
 
 async fn tls_world(identity: &Identity, tls: ListenerTls) -> World {
     World::with(Manners::default(), |settings| {
@@ -93,7 +95,7 @@ async fn upstream_world(begin: Begin, trusted: bool) -> World {
     let manners = Manners { tls: Some((identity.acceptor(), begin)), ..Manners::default() };
     let world = World::with(manners, |settings| {
         let whose = if trusted { &identity } else { &other };
-        settings.upstream_ca_file = Some(whose.file("cert.pem"));
+        settings.upstream.ca_file = Some(whose.file("cert.pem"));
     })
     .await;
     let mode = if begin == Begin::InTls { TlsMode::Implicit } else { TlsMode::Starttls };
@@ -134,10 +136,11 @@ async fn the_broker_is_asked_over_tls_and_only_if_its_certificate_is_trusted() {
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("https://localhost:{}", place.local_addr().unwrap().port());
     let mut place = Some(place);
-    for (trusted, answer) in [(Some(certificate.clone()), "a OK "), (None, "a NO [UNAVAILABLE] ")] {
+    for (trusted, answer) in [(true, "a OK "), (false, "a NO [UNAVAILABLE] ")] {
         let world = World::with(Manners::default(), |settings| {
-            settings.broker.endpoints = vec![endpoint.clone()];
-            settings.broker.ca_pem = trusted.clone();
+            let options = Options::new(&endpoint).api_key(KEY);
+            let authority = identity.file("cert.pem");
+            settings.broker = if trusted { options.ca_file(authority) } else { options };
         })
         .await;
         if let Some(place) = place.take() {

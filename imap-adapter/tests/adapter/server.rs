@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use adapter_testkit::xoauth2;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -52,20 +52,6 @@ impl Default for Manners {
     fn default() -> Self {
         Self { token: "tok-1", at_once: b"", after: After::Polite, tls: None }
     }
-}
-
-pub(crate) fn acceptor(
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
-) -> TlsAcceptor {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
 }
 
 impl Server {
@@ -121,7 +107,7 @@ where
         let line = line(&mut stream, &heard).await?;
         let mut words = line.split(' ');
         let (tag, verb) = (words.next()?, words.next()?);
-        let right = line.contains(&response(manners.token));
+        let right = line.contains(&xoauth2(manners.token));
         let answer = match verb {
             "CAPABILITY" => format!("* CAPABILITY {OFFERS}\r\n{tag} OK\r\n"),
             "AUTHENTICATE" if right => {
@@ -184,20 +170,4 @@ async fn line(stream: &mut (impl AsyncRead + Unpin), heard: &Mutex<Heard>) -> Op
     let line = String::from_utf8(line).ok()?;
     heard.lock().unwrap().before_login.push_str(&line);
     Some(line.trim_end().to_owned())
-}
-
-/// What XOAUTH2 sends for the user that the broker names.
-pub(crate) fn response(token: &str) -> String {
-    use adapter_core::dialogue::{Mechanism, Upstream};
-    let upstream = Upstream {
-        host: String::new(),
-        port: 0,
-        starttls: false,
-        user: "ann@provider.example".to_owned(),
-        secret: zeroize::Zeroizing::new(token.to_owned()),
-        mechanisms: vec![],
-        initial_response: true,
-        probe_after_login: false,
-    };
-    adapter_core::sasl::client_response(Mechanism::XOauth2, &upstream).unwrap().to_string()
 }

@@ -1,7 +1,9 @@
 //! How an adapter ends.
 
+use adapter_testkit::eventually;
+
 use crate::server::Manners;
-use crate::world::{World, eventually};
+use crate::world::World;
 
 #[tokio::test]
 async fn at_a_stop_everybody_is_told_and_the_broker_hears_of_every_end() {

@@ -1,4 +1,4 @@
-//! The client-side dialogue, driven byte by byte: what it answers, what it refuses, and in how much memory.
+//! Clients that log in, err, attack or flood, and what the client's dialogue says to them.
 
 use adapter_core::dialogue::Farewell;
 use base64::Engine;

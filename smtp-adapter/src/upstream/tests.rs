@@ -1,4 +1,4 @@
-//! The provider-side dialogue against scripted servers, honest and not.
+//! Servers that take the token, refuse it, are busy, lie or flood, and what the provider's dialogue makes of them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ const OFFER: &str = "250-smtp.provider.example at your service\r\n250-SIZE 35882
 const JSON: &str = "334 eyJzdGF0dXMiOiI0MDAifQ==\r\n";
 
 fn connect(upstream: Upstream) -> Provider {
-    let mut provider = Provider::new(upstream, "[127.0.0.1]".to_owned());
+    let mut provider = Provider::new(upstream);
     assert_eq!(provider.advance(ProviderEvent::Opened), listen(""));
     provider
 }

@@ -61,7 +61,7 @@ struct Seen {
 
 /// A client that sends all it has, an account with `token`, bytes cut to pieces of `size`.
 fn run(input: &str, token: &str, size: usize) -> Seen {
-    let smtp = Smtp::new();
+    let smtp = Smtp;
     let mut client = smtp.client(facts());
     let mut seen = Seen { client: String::new(), server: Server::default(), relayed: None };
     let mut pieces = input.as_bytes().chunks(size);
@@ -129,6 +129,7 @@ fn upstream(token: &str) -> Upstream {
         host: "smtp.provider.example".to_owned(),
         port: 465,
         starttls: false,
+        helo_name: "[127.0.0.1]".to_owned(),
         user: "alice@example.com".to_owned(),
         secret: Zeroizing::new(token.to_owned()),
         mechanisms: vec![Mechanism::XOauth2, Mechanism::OAuthBearer],

@@ -1,16 +1,17 @@
 //! Logins over sockets, and who is blamed when they fail.
 
+use adapter_testkit::v1::DenialClass;
+use adapter_testkit::{Client, denial, xoauth2};
 use sha2::{Digest, Sha256};
-use tokenbroker_proto::v1::DenialClass;
+use tokio::net::TcpStream;
 
-use crate::broker::denial;
-use crate::server::{Manners, response};
-use crate::world::{Client, World, login, login_with};
+use crate::server::Manners;
+use crate::world::{Replies, World, login, login_with};
 
 const MAIL: &str = "MAIL FROM:<ann@example.com>\r\n";
 
 /// What is answered to a login, EHLO aside.
-async fn answer(world: &World, login: &str) -> (Client, String) {
+async fn answer(world: &World, login: &str) -> (Client<TcpStream>, String) {
     let mut client = world.client().await;
     client.say(login).await;
     assert!(client.reply().await.starts_with("250-localhost\r\n"));
@@ -25,11 +26,28 @@ async fn an_ordinary_login_reaches_the_server_and_pipelined_mail_follows() {
     assert!(answer.starts_with("235 2.7.0 "), "{answer}");
     assert_eq!(client.reply().await, MAIL);
     let heard = world.server.before_login.lock().unwrap().clone();
-    assert_eq!(
-        heard,
-        ["EHLO [127.0.0.1]".to_owned(), "AUTH XOAUTH2".to_owned(), response("tok-1")]
-    );
+    assert_eq!(heard, ["EHLO [127.0.0.1]".to_owned(), "AUTH XOAUTH2".to_owned(), xoauth2("tok-1")]);
     assert_eq!(*world.server.after_login.lock().unwrap(), MAIL.as_bytes());
+}
+
+#[tokio::test]
+async fn the_server_is_told_the_name_of_the_settings() {
+    let world = World::with(Manners::default(), |settings| {
+        settings.upstream.helo_name = "relay.example.com".to_owned();
+    })
+    .await;
+    let (_client, answer) = answer(&world, &login()).await;
+    assert!(answer.starts_with("235 "), "{answer}");
+    assert_eq!(world.server.before_login.lock().unwrap()[0], "EHLO relay.example.com");
+}
+
+#[tokio::test]
+async fn a_fresh_token_that_is_refused_too_is_the_administrators() {
+    let world = World::new(Manners { token: "never", ..Manners::default() }).await;
+    world.broker.memory().tokens = vec!["tok-1", "tok-2"];
+    let (_client, answer) = answer(&world, &login()).await;
+    assert!(answer.starts_with("454 4.7.0 "), "{answer}");
+    assert_eq!(world.broker.memory().renewed.len(), 1);
 }
 
 #[tokio::test]
@@ -90,11 +108,9 @@ async fn at_a_stop_everybody_is_told() {
     let world = World::new(Manners::default()).await;
     let mut waiting = world.client().await;
     let (mut session, _) = answer(&world, &login()).await;
-    session.say("NOOP\r\n").await;
-    assert_eq!(session.reply().await, "NOOP\r\n");
     let World { adapter, .. } = world;
     assert!(adapter.stop().await, "all connections ended in time");
     for client in [&mut waiting, &mut session] {
-        assert!(client.rest().await.starts_with("421 4.3.2 "));
+        assert!(client.rest().await.starts_with(b"421 4.3.2 "));
     }
 }

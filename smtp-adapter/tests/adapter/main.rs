@@ -4,13 +4,11 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
     reason = "a test stops where it fails, and its helpers live as long as it"
 )]
 
-mod broker;
 mod joined;
 mod login;
 mod server;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use adapter_core::dialogue::{Mechanism, Upstream};
+use adapter_testkit::xoauth2;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -52,10 +52,12 @@ impl Server {
             let line = line(&mut stream).await?;
             self.before_login.lock().unwrap().push(line.clone());
             let answer = match line.as_str() {
-                "EHLO [127.0.0.1]" => "250-x\r\n250-SIZE 1000\r\n250-DSN\r\n250 AUTH XOAUTH2\r\n",
+                _ if line.starts_with("EHLO ") => {
+                    "250-x\r\n250-SIZE 1000\r\n250-DSN\r\n250 AUTH XOAUTH2\r\n"
+                }
                 "AUTH XOAUTH2" => "334 \r\n",
                 "" => manners.refusal,
-                _ if line == response(manners.token) => break,
+                _ if line == xoauth2(manners.token) => break,
                 _ => "334 eyJzdGF0dXMiOiI0MDAifQ==\r\n",
             };
             stream.write_all(answer.as_bytes()).await.ok()?;
@@ -81,19 +83,4 @@ async fn line(stream: &mut TcpStream) -> Option<String> {
         line.push(stream.read_u8().await.ok()?);
     }
     Some(String::from_utf8(line).ok()?.trim_end().to_owned())
-}
-
-/// What XOAUTH2 sends for the user that the broker names.
-pub(crate) fn response(token: &str) -> String {
-    let upstream = Upstream {
-        host: String::new(),
-        port: 0,
-        starttls: false,
-        user: "ann@provider.example".to_owned(),
-        secret: zeroize::Zeroizing::new(token.to_owned()),
-        mechanisms: vec![],
-        initial_response: true,
-        probe_after_login: false,
-    };
-    adapter_core::sasl::client_response(Mechanism::XOauth2, &upstream).unwrap().to_string()
 }

@@ -163,6 +163,31 @@ impl Speaker {
         Ok(self.read.drain(..count).collect())
     }
 
+    /// Reads and forgets all lines up to and with the first that begins with `start`; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// None comes in time.
+    pub async fn swallow(&mut self, start: &str) -> Result<usize> {
+        let needle = [b"\n", start.as_bytes()].concat();
+        // What is left of the last chunk may hold the beginning of the needle.
+        let mut tail = std::mem::take(&mut self.read);
+        let mut swallowed = tail.len();
+        loop {
+            if let Some(at) = tail.windows(needle.len()).position(|part| part == needle) {
+                self.read = tail.split_off(at + 1);
+                swallowed -= self.read.len();
+                let last = self.line().await?;
+                return Ok(swallowed + last.len() + 2);
+            }
+            tail.drain(..tail.len().saturating_sub(needle.len()));
+            tail.reserve(4 * CHUNK);
+            let read = tokio::time::timeout(self.deadline, self.stream.read_buf(&mut tail));
+            let read = read.await.context("swallowing")??;
+            ensure!(read > 0, "the peer closed after {swallowed} bytes");
+            swallowed += read;
+        }
+    }
+
     /// Waits until the peer closes; returns what it still said.
     ///
     /// # Errors

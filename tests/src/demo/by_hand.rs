@@ -21,7 +21,7 @@ pub(super) async fn print(stage: &Stage) -> Result<()> {
     let register = app::arguments(stage, "mine").join(" ");
     let secret = world.provider.client_secret();
     let server = world.operator.server();
-    let login = format!("-u \"{BOB}:$(cat $DEMO/bob.password)\"");
+    let login = format!("-sS -u \"{BOB}:$(cat $DEMO/bob.password)\"");
     stage.narrator.say(&format!(
         "\nEverything stays up until Ctrl-C. By hand, in another terminal, with {BOB}:\n\n\
          # who and where\n\
@@ -45,11 +45,10 @@ pub(super) async fn print(stage: &Stage) -> Result<()> {
          curl {login} --mail-from {BOB} --mail-rcpt {BOB} -T - smtp://localhost:{smtp}\n\
          curl {login} 'imap://localhost:{imap}/INBOX;MAILINDEX=2'\n\n\
          # 7 expiry: tokens of two seconds, then ask again\n\
-         curl -X PATCH -H 'Content-Type: application/json' -d '{{\"access_life_s\":2}}' {issuer}/_sim/settings\n\
+         curl -sS -o /dev/null -X PATCH -H 'Content-Type: application/json' -d '{{\"access_life_s\":2}}' {issuer}/_sim/settings\n\
          brokerctl account refresh {BOB}; sleep 3; brokerctl token get {BOB}\n\n\
          # 8 revocation refused\n\
-         brokerctl credential list {BOB}\n\
-         brokerctl credential revoke CREDENTIAL\n\
+         brokerctl credential revoke $(brokerctl credential list {BOB} | awk 'END {{print $1}}')\n\
          curl {login} 'imap://localhost:{imap}/'\n\n\
          # 9 consent needed; exit code 4\n\
          brokerctl account revoke {BOB}; brokerctl token get {BOB}"

@@ -27,6 +27,19 @@ async fn tokens_are_served_credentials_work_and_nothing_is_refreshed() -> Result
 }
 
 #[tokio::test]
+async fn a_login_right_after_a_restart_works() -> Result<()> {
+    let mut world = World::start().await?;
+    let client = world.client(ALICE).await?;
+    for _ in 0..5 {
+        world.house.crash().await?;
+        client.curl_imap("").await?.ok()?;
+        world.house.crash().await?;
+        client.curl_smtp(BOB, &letter(ALICE, BOB, "at once")).await?.ok()?;
+    }
+    world.end().await
+}
+
+#[tokio::test]
 async fn a_consent_under_way_can_be_finished_after_a_power_cut() -> Result<()> {
     let mut world = World::builder().without_adapters().start().await?;
     let invitation = world.operator.invite(e2e::world::APP, ALICE).await?;

@@ -63,7 +63,7 @@ const WORDS: [(&[&str], &[&str], &str); 8] = [
             "broker/src/grpc",
             "broker/src/service/error.rs",
             "client-sdk/rust/",
-            "adapter-core/",
+            "adapter-core/testkit/",
             "brokerctl/",
             "tests/",
             "proto/",
@@ -72,7 +72,14 @@ const WORDS: [(&[&str], &[&str], &str); 8] = [
     ),
     (
         &["tonic", "tonic_types", "tonic_health", "tonic_reflection", "tonic_prost"],
-        &["broker/src/grpc", "client-sdk/rust/", "adapter-core/", "brokerctl/", "tests/", "proto/"],
+        &[
+            "broker/src/grpc",
+            "client-sdk/rust/",
+            "adapter-core/testkit/",
+            "brokerctl/",
+            "tests/",
+            "proto/",
+        ],
         "gRPC stays at the gRPC door; rooms below return their own errors",
     ),
     (

@@ -8,11 +8,16 @@ use anyhow::Result;
 use crate::finding::Finding;
 
 /// Each crate of ours by its folder: its package name and the crates of ours it may name outside tests.
-const CRATES: [(&str, &str, &[&str]); 9] = [
+const CRATES: [(&str, &str, &[&str]); 10] = [
     ("proto", "tokenbroker-proto", &[]),
     ("proto/codegen", "proto-codegen", &[]),
     ("client-sdk/rust", "token-broker-client", &["tokenbroker-proto"]),
-    ("adapter-core", "adapter-core", &["tokenbroker-proto", "token-broker-client"]),
+    ("adapter-core", "adapter-core", &["token-broker-client"]),
+    (
+        "adapter-core/testkit",
+        "adapter-testkit",
+        &["tokenbroker-proto", "token-broker-client", "adapter-core"],
+    ),
     ("imap-adapter", "imap-adapter", &["adapter-core"]),
     ("smtp-adapter", "smtp-adapter", &["adapter-core"]),
     ("brokerctl", "brokerctl", &["token-broker-client"]),

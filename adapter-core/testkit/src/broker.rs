@@ -1,4 +1,7 @@
 //! A broker that answers as it is told and remembers what it was asked.
+//!
+//! Never checks more than one login and one key. Invariant: what it was asked stands in [`Memory`] before it answers.
+//! Next: `stage` puts an adapter in front of it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,28 +17,42 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-pub(crate) const KEY: &str = "tbk_test";
-pub(crate) const NAME: &str = "ann@example.com";
-pub(crate) const CREDENTIAL: &str = "tb_good";
+/// The API key it takes.
+pub const KEY: &str = "tbk_test";
+/// The login name it knows.
+pub const NAME: &str = "ann@example.com";
+/// The credential that goes with [`NAME`].
+pub const CREDENTIAL: &str = "tb_good";
+/// The user name it gives for the mail server.
+pub const USER: &str = "ann@provider.example";
 
 /// What it knows and what it was asked.
-pub(crate) struct Memory {
-    pub(crate) upstream: MailHost,
+pub struct Memory {
+    /// The mail server.
+    pub upstream: MailHost,
     /// The tokens it gives, one after the other; the last one again and again.
-    pub(crate) tokens: Vec<&'static str>,
-    pub(crate) denial: Denial,
-    pub(crate) opened: Vec<OpenSessionRequest>,
-    pub(crate) renewed: Vec<RenewSessionRequest>,
-    pub(crate) reports: Vec<SessionReport>,
+    pub tokens: Vec<&'static str>,
+    /// What it says to any other login.
+    pub denial: Denial,
+    /// Whether it takes calls and never answers.
+    pub hangs: bool,
+    /// The logins it was shown.
+    pub opened: Vec<OpenSessionRequest>,
+    /// The tokens it was told are refused.
+    pub renewed: Vec<RenewSessionRequest>,
+    /// What it was told of sessions.
+    pub reports: Vec<SessionReport>,
 }
 
+/// The broker. Clones share its memory.
 #[derive(Clone)]
-pub(crate) struct Broker(Arc<Mutex<Memory>>);
+pub struct Broker(Arc<Mutex<Memory>>);
 
 impl Broker {
-    pub(crate) fn new(server: SocketAddr) -> Self {
+    /// Sends everybody to the mail server at `server`, in clear.
+    pub fn new(protocol: MailProtocol, server: SocketAddr) -> Self {
         let upstream = MailHost {
-            protocol: MailProtocol::Smtp.into(),
+            protocol: protocol.into(),
             host: "localhost".to_owned(),
             port: server.port().into(),
             tls: TlsMode::PlainLoopback.into(),
@@ -44,18 +61,20 @@ impl Broker {
             upstream,
             tokens: vec!["tok-1"],
             denial: denial(DenialClass::BadCredential),
+            hangs: false,
             opened: vec![],
             renewed: vec![],
             reports: vec![],
         })))
     }
 
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+    /// To look into, or to change.
+    pub fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap()
     }
 
     /// Answers on this socket until the runtime ends.
-    pub(crate) fn serve(&self, listener: TcpListener) {
+    pub fn serve(&self, listener: TcpListener) {
         let service = MailLoginServiceServer::new(self.clone());
         let incoming = TcpListenerStream::new(listener);
         tokio::spawn(
@@ -63,12 +82,22 @@ impl Broker {
         );
     }
 
+    /// The same in TLS, with this certificate and key in PEM.
+    pub fn serve_tls(&self, listener: TcpListener, certificate: &str, key: &str) {
+        let service = MailLoginServiceServer::new(self.clone());
+        let identity = tonic::transport::Identity::from_pem(certificate, key);
+        let tls = tonic::transport::ServerTlsConfig::new().identity(identity);
+        let mut server = tonic::transport::Server::builder().tls_config(tls).unwrap();
+        let incoming = TcpListenerStream::new(listener);
+        tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
+    }
+
     fn session(&self, token: &str) -> MailSession {
         MailSession {
             session: "s-1".to_owned(),
             upstream: Some(self.memory().upstream.clone()),
             mechanism: SaslMechanism::Unspecified.into(),
-            sasl_user: "ann@provider.example".to_owned(),
+            sasl_user: USER.to_owned(),
             secret: token.to_owned(),
             expire_time: None,
             mechanisms: vec![SaslMechanism::Xoauth2.into(), SaslMechanism::Oauthbearer.into()],
@@ -77,7 +106,11 @@ impl Broker {
         }
     }
 
-    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    async fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let hangs = self.memory().hangs;
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         let shown = request.metadata().get("authorization").and_then(|key| key.to_str().ok());
         match shown == Some(&format!("Bearer {KEY}")) {
             true => Ok(()),
@@ -86,7 +119,8 @@ impl Broker {
     }
 }
 
-pub(crate) fn denial(class: DenialClass) -> Denial {
+/// A denial of this class, without a delay.
+pub fn denial(class: DenialClass) -> Denial {
     Denial { class: class.into(), ..Default::default() }
 }
 
@@ -96,7 +130,7 @@ impl MailLoginService for Broker {
         &self,
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionResponse>, Status> {
-        self.admit(&request)?;
+        self.admit(&request).await?;
         let request = request.into_inner();
         let known = request.login_name == NAME && request.secret == CREDENTIAL;
         self.memory().opened.push(request);
@@ -113,7 +147,7 @@ impl MailLoginService for Broker {
         &self,
         request: Request<RenewSessionRequest>,
     ) -> Result<Response<RenewSessionResponse>, Status> {
-        self.admit(&request)?;
+        self.admit(&request).await?;
         self.memory().renewed.push(request.into_inner());
         let next = self.memory().tokens.get(1).copied();
         let outcome = match next {
@@ -127,7 +161,7 @@ impl MailLoginService for Broker {
         &self,
         request: Request<ReportSessionsRequest>,
     ) -> Result<Response<ReportSessionsResponse>, Status> {
-        self.admit(&request)?;
+        self.admit(&request).await?;
         self.memory().reports.extend(request.into_inner().reports);
         Ok(Response::new(ReportSessionsResponse {}))
     }
