@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenbroker_proto::v1::ErrorReason;
 use tokio::time::Instant;
 
 use crate::domain::account::{Account, Standing};
@@ -192,8 +191,8 @@ impl Service {
         let stands = grants.iter().any(|grant| grant.id == errand.grant.id);
         let Some(account) = account.filter(|account| stands && account.app == errand.app.id) else {
             tx.end_attempt(errand.attempt.id, now, "unwanted", "").await?;
-            let reason = ErrorReason::AccountNeedsConsent as i32;
-            tx.append_audit(self.refresh_event(errand, reason)).await?;
+            let error = Error::NeedsConsent { link: self.consent_link(&errand.account) };
+            tx.append_audit(self.refresh_event(errand, error.reason_number())).await?;
             return Ok(Kept::Unwanted);
         };
         let generation = 1 + grants.iter().map(|grant| grant.generation).max().unwrap_or_default();
