@@ -25,7 +25,7 @@ proto: ## write proto/src/generated again from the .proto files; needs no protoc
 
 bench: ## measure, as ratios against baselines of the same run
 	@cargo build --release --workspace --bins
-	@target/release/bench
+	@target/release/bench --build
 
 deny: ## install cargo-deny into .tools/, for `make check` to use (about 5 minutes)
 	@scripts/deps.sh install

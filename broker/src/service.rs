@@ -30,6 +30,7 @@ mod places;
 mod proof;
 mod receive_answer;
 mod refresh;
+mod refresh_outcome;
 mod renew_session;
 mod report_sessions;
 mod resolve;

@@ -23,7 +23,7 @@ use crate::providers::client::TokenKind;
 use crate::seal::Sealer;
 use crate::service::create_consent::lookup_hash;
 use crate::service::receive_answer::words_for_owner;
-use crate::service::refresh::unsealed;
+use crate::service::refresh_outcome::unsealed;
 use crate::service::{ConsentView, Error, Service, changes, places};
 
 /// A grant that waits for its account.
