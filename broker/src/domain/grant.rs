@@ -49,7 +49,7 @@ pub struct AccessToken {
     pub issued_at: Time,
     /// When it ends.
     pub expires_at: Time,
-    /// SHA-256 of the token, to recognise one that was rejected. Keyed by `seal`.
+    /// SHA-256 of the token, to recognise one that was rejected. A token cannot be guessed, so a plain hash tells nothing.
     pub fingerprint: Vec<u8>,
     /// Whether a caller said that the resource refuses it.
     pub rejected: bool,

@@ -1,6 +1,6 @@
 //! What a verb can fail with, named by who has to act.
 //!
-//! Never says how it looks on the wire: `grpc/status.rs` and `http/page.rs` do that, each in one place. Invariant: no text in
+//! Never says how it looks on the wire: `grpc/status.rs` and `http/refusal.rs` do that, each in one place. Invariant: no text in
 //! here comes from a provider, a database or a client unredacted.
 
 use std::sync::Arc;

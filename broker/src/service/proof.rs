@@ -10,24 +10,11 @@ use crate::service::finish_consent::Pending;
 use crate::service::{Error, Service};
 
 impl Service {
-    /// Without mail hosts there is nothing to log in to: then the provider must have named the mailbox itself. An expected
-    /// mailbox that nobody confirmed would let any user of the provider pass for its owner.
-    fn trust_without_login(&self, pending: &Pending) -> Result<(), Error> {
-        if pending.named_by_provider {
-            return Ok(());
-        }
-        Err(Error::ConsentNotUsable(
-            "We could not prove that this is your mailbox: the provider does not name it, and no mail server is known. \
-             Nothing was stored. The operator has to give the app a mail server or an identity."
-                .to_owned(),
-        ))
-    }
-
     /// Logs in to the mailbox once, over the first protocol the provider offers.
     pub(super) async fn prove(&self, provider: &Resolved, pending: &Pending) -> Result<(), Error> {
         let wanted = [MailProtocol::Imap, MailProtocol::Smtp];
         let Some(server) = wanted.iter().find_map(|protocol| provider.mail.get(protocol)) else {
-            return self.trust_without_login(pending);
+            return trust_without_login(pending.named_by_provider);
         };
         let user = pending.mailbox.as_str();
         match self.parts.proof.log_in(server, user, &pending.access_token).await {
@@ -41,5 +28,29 @@ impl Service {
                     .to_owned(),
             )),
         }
+    }
+}
+
+/// Without mail hosts there is nothing to log in to: then the provider must have named the mailbox itself. An expected
+/// mailbox that nobody confirmed would let any user of the provider pass for its owner.
+fn trust_without_login(named_by_provider: bool) -> Result<(), Error> {
+    if named_by_provider {
+        return Ok(());
+    }
+    Err(Error::ConsentNotUsable(
+        "We could not prove that this is your mailbox: the provider does not name it, and no mail server is known. \
+         Nothing was stored. The operator has to give the app a mail server or an identity."
+            .to_owned(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_that_neither_a_login_nor_the_provider_confirms_is_refused() {
+        assert!(trust_without_login(true).is_ok());
+        assert!(matches!(trust_without_login(false), Err(Error::ConsentNotUsable(_))));
     }
 }
