@@ -15,6 +15,7 @@ pub mod ids;
 pub mod mail;
 pub mod parts;
 pub mod provider;
+pub mod refresh;
 pub mod refusal;
 pub mod secret;
 pub mod session;

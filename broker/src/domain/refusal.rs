@@ -62,6 +62,8 @@ pub enum Reached {
     Never,
     /// Perhaps: it was sent, or begun, and no answer came.
     Maybe,
+    /// At the provider or a proxy before it, whose answer may hide a success: 2xx with nothing readable inside, 500, 502, 504.
+    Garbled,
     /// At the provider, which answered.
     Answered,
 }

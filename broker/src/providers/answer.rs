@@ -104,13 +104,14 @@ impl Reading<'_> {
         };
         let class = classify(&evidence, self.errors);
         let (our_code, our_words) = nothing_said(answer, fields);
+        let hides = code.is_empty() && matches!(answer.status, 200..=299 | 500 | 502 | 504);
         Refused {
             class,
             code: if code.is_empty() { our_code.to_owned() } else { code },
             suberror,
             words: words.unwrap_or_else(|| our_words.to_owned()),
             retry_after: answer.retry_after,
-            reached: Reached::Answered,
+            reached: if hides { Reached::Garbled } else { Reached::Answered },
         }
     }
 }

@@ -235,7 +235,7 @@ async fn tokens_that_came_before_the_break_are_kept() {
 #[tokio::test]
 async fn a_flood_ends_at_the_cap() {
     let flooded = refresh(Act::Flood).await;
-    assert_eq!(told(flooded), (RefusalClass::Ambiguous, "answer_cut".into(), Reached::Answered));
+    assert_eq!(told(flooded), (RefusalClass::Ambiguous, "answer_cut".into(), Reached::Garbled));
     let rogue = Rogue::start(vec![Act::Flood]).await;
     let wire = Wire::new(limits(), Clock::manual(NOW)).unwrap();
     let request = http::Request::get(format!("http://{}/", rogue.at)).body(Vec::new()).unwrap();
@@ -258,9 +258,9 @@ async fn a_redirect_is_not_followed() {
 async fn a_hotel_page_is_not_a_refusal() {
     let page = "<html>canary: log in to the hotel</html>";
     let html = head(200, page.len(), "Content-Type: text/html\r\n") + page;
-    let expected = (RefusalClass::Ambiguous, "not_json".to_owned(), Reached::Answered);
+    let expected = (RefusalClass::Ambiguous, "not_json".to_owned(), Reached::Garbled);
     assert_eq!(told(refresh(Act::Say(html)).await), expected);
-    let empty = (RefusalClass::Ambiguous, "answer_empty".to_owned(), Reached::Answered);
+    let empty = (RefusalClass::Ambiguous, "answer_empty".to_owned(), Reached::Garbled);
     assert_eq!(told(refresh(Act::Say(head(200, 0, ""))).await), empty);
 }
 

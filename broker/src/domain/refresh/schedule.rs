@@ -1,0 +1,163 @@
+//! When an account is due.
+//!
+//! Never later than the token or the grant can bear. Invariants: a *warm* account, one whose tokens are asked for, is due at
+//! about half of its token's life, so that an outage of nearly half a life goes unnoticed; a *cold* one only as often as the
+//! provider's idle clock demands; each account has its own fixed place in the span, so that those which were made together,
+//! or were late together after an outage, are not due together for ever. Next: `service/due` asks the store by it.
+
+use std::time::Duration;
+
+use super::{Bearer, Dice, Ledger, Rules, Spread, backoff};
+use crate::clock::Time;
+use crate::domain::account::Standing;
+
+/// How long an account stays warm after its token was asked for: two lives, between these.
+const WARM: (Duration, Duration) = (Duration::from_secs(2 * 3600), Duration::from_secs(24 * 3600));
+
+/// An account that the provider locked until somebody does something is looked at this often: it may have been done.
+const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);
+
+/// The pause after failures that concern one account doubles between these.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15 * 60));
+
+/// The shortest pause between two refreshes for the sake of the grant's own end.
+const SHORTEST_IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// Whether tokens of this audience are asked for.
+pub fn is_warm(token: &Bearer, now: Time) -> bool {
+    let stay = (token.issued_at.until(token.expires_at) * 2).clamp(WARM.0, WARM.1);
+    token.used_at.is_some_and(|used| used.after(stay) > now)
+}
+
+/// When the token is refreshed if it is warm: between 45 % and 55 % of its life; at once if it is refused.
+pub fn half_life(token: &Bearer, spread: Spread) -> Time {
+    if token.rejected {
+        return token.issued_at;
+    }
+    let life = token.issued_at.until(token.expires_at);
+    token.issued_at.after(spread.between(life * 9 / 20, life * 11 / 20))
+}
+
+/// When the grant itself has to be used so that it does not die of rest: after 60 % to 70 % of the idle clock, or of what
+/// the provider said is left of it.
+pub fn idle_end(ledger: &Ledger, rules: &Rules) -> Option<Time> {
+    let newest = ledger.newest()?;
+    let told = newest.ends_at.map(|end| newest.received_at.until(end));
+    let span = match (rules.idle, told) {
+        (Some(idle), Some(told)) => idle.min(told),
+        (one, other) => one.or(other)?,
+    };
+    let wait = ledger.spread.between(span * 6 / 10, span * 7 / 10).max(SHORTEST_IDLE);
+    Some(newest.received_at.after(wait))
+}
+
+/// When the account is due next, and for which audience; `None` if only on demand.
+pub fn due(ledger: &Ledger, rules: &Rules, now: Time) -> Option<(Time, Option<String>)> {
+    match ledger.standing {
+        Standing::Active => {}
+        Standing::NeedsInteraction | Standing::BlockedByPolicy => {
+            return Some((ledger.not_before, None));
+        }
+        Standing::Pending | Standing::NeedsConsent | Standing::Revoked => return None,
+    }
+    let warm = ledger.tokens.iter().filter(|token| is_warm(token, now));
+    let soonest = warm.min_by_key(|token| half_life(token, ledger.spread));
+    let by_use =
+        soonest.map(|token| (half_life(token, ledger.spread), Some(token.audience.clone())));
+    let by_rest = idle_end(ledger, rules).map(|time| (time, None));
+    let first = match (by_use, by_rest) {
+        (Some(used), Some(rest)) => Some(if rest.0 < used.0 { rest } else { used }),
+        (one, other) => one.or(other),
+    };
+    first.map(|(time, audience)| (time.max(ledger.not_before), audience))
+}
+
+/// When to try again after the `failures`-th failure in a row; no earlier than the provider asked.
+pub fn retry(failures: u32, asked: Option<Duration>, now: Time, dice: &mut dyn Dice) -> Time {
+    let pause = backoff(failures.saturating_sub(1), RETRY.0, RETRY.1, dice);
+    now.after(pause.max(asked.unwrap_or_default()))
+}
+
+/// When to look again at an account that waits for somebody at the provider.
+pub fn look_again(now: Time, dice: &mut dyn Dice) -> Time {
+    now.after(Spread::from_roll(dice.roll()).between(LOOK_AGAIN, LOOK_AGAIN * 11 / 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{Fixed, HOUR, at, bearer, ledger, rules};
+    use super::*;
+    use crate::domain::app::Rotation;
+
+    fn used(used_at: i64) -> Ledger {
+        Ledger { tokens: vec![Bearer { used_at: Some(at(used_at)), ..bearer(1) }], ..ledger() }
+    }
+
+    fn due_at(ledger: &Ledger, now: i64) -> Option<i64> {
+        due(ledger, &rules(Rotation::None), at(now)).map(|(time, _)| time.seconds())
+    }
+
+    #[test]
+    fn a_warm_account_is_due_at_half_of_its_tokens_life() {
+        assert_eq!(due_at(&used(10), 20), Some(1620));
+        let late = Ledger { spread: Spread::from_roll(u16::MAX), ..used(10) };
+        assert!((1975..=1980).contains(&due_at(&late, 20).unwrap()));
+    }
+
+    #[test]
+    fn a_cold_account_is_due_when_its_grant_would_begin_to_die() {
+        let days = |days: i64| days * 24 * 3600;
+        assert_eq!(due_at(&ledger(), 20), Some(days(54)));
+        assert_eq!(due_at(&used(0), 7200), Some(days(54)), "it went cold");
+        let no_clock = Rules { idle: None, ..rules(Rotation::None) };
+        assert_eq!(due(&ledger(), &no_clock, at(20)), None, "nothing is known to end");
+    }
+
+    #[test]
+    fn a_grant_that_was_told_its_end_is_used_before_it() {
+        let mut ends = ledger();
+        ends.generations[0].ends_at = Some(at(24 * 3600));
+        let when = due_at(&ends, 20).unwrap();
+        assert!((14 * 3600..17 * 3600).contains(&when), "{when}");
+    }
+
+    #[test]
+    fn a_dead_account_is_never_due_and_a_locked_one_is_looked_at_again() {
+        for (standing, due) in [
+            (Standing::NeedsConsent, None),
+            (Standing::Revoked, None),
+            (Standing::Pending, None),
+            (Standing::NeedsInteraction, Some(77)),
+            (Standing::BlockedByPolicy, Some(77)),
+        ] {
+            let ledger = Ledger { standing, not_before: at(77), ..used(10) };
+            assert_eq!(due_at(&ledger, 20), due, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_puts_it_off_but_no_earlier_than_the_provider_asked() {
+        let ledger = Ledger { not_before: at(3000), ..used(10) };
+        assert_eq!(due_at(&ledger, 20), Some(3000));
+        assert_eq!(retry(1, Some(HOUR), at(0), &mut Fixed(0)), at(3600));
+        assert!(retry(1, None, at(0), &mut Fixed(u16::MAX)) <= at(2));
+        assert!(retry(99, None, at(0), &mut Fixed(u16::MAX)) <= at(15 * 60));
+    }
+
+    #[test]
+    fn a_token_that_a_resource_refuses_is_due_at_once() {
+        let mut refused = used(10);
+        refused.tokens[0].rejected = true;
+        assert_eq!(due_at(&refused, 20), Some(0));
+    }
+
+    #[test]
+    fn of_two_audiences_the_one_that_ends_sooner_is_due() {
+        let mut two = used(10);
+        let graph =
+            Bearer { audience: "graph".into(), expires_at: at(600), ..two.tokens[0].clone() };
+        two.tokens.push(graph);
+        let (time, audience) = due(&two, &rules(Rotation::None), at(20)).unwrap();
+        assert_eq!((time, audience.as_deref()), (at(270), Some("graph")));
+    }
+}
