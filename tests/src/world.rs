@@ -10,6 +10,7 @@ pub mod clients;
 pub mod command;
 pub mod doors;
 pub mod engine;
+pub mod fixture;
 pub mod house;
 pub mod operator;
 pub mod owner;
@@ -25,6 +26,7 @@ use token_broker_client::{Options, TokenBroker, v1};
 pub use application::Application;
 pub use clients::{Client, Wire, letter};
 pub use engine::Engine;
+pub use fixture::Fixture;
 pub use house::{House, Plan};
 pub use operator::Operator;
 pub use owner::Owner;
@@ -67,6 +69,7 @@ pub struct Builder {
     mailbox: MailboxSettings,
     app: v1::App,
     bare: bool,
+    fixture: Option<Fixture>,
 }
 
 impl Builder {
@@ -89,6 +92,15 @@ impl Builder {
     pub fn without_app(mut self) -> Self {
         self.bare = true;
         self
+    }
+
+    /// On this database of an older state of the code, opposite those who are named in its rows.
+    #[must_use]
+    pub fn fixture(self, fixture: Fixture) -> Self {
+        let change = |settings: &mut _| *settings = fixture::provider();
+        let this = self.engine(fixture.engine()).without_app().provider(change);
+        let this = this.mailbox(|settings| *settings = fixture::mailbox());
+        Self { fixture: Some(fixture), ..this }
     }
 
     /// With this much in the logs, as a `tracing` filter; `info` if not said.
@@ -135,10 +147,19 @@ impl Builder {
     }
 
     async fn build(self) -> Result<World> {
+        if self.fixture.is_some() {
+            fixture::ports_are_free().await?;
+        }
         let provider = Provider::start(self.provider).await?;
         let ca = TestCa::generate()?;
         let mailbox = Mailbox::start(self.mailbox, provider.truth(), &ca).await?;
-        let house = House::start(self.plan, &ca).await?;
+        let house = match &self.fixture {
+            None => House::start(self.plan, &ca).await?,
+            Some(fixture) => {
+                provider.adopt(fixture.kept()?.ledger);
+                House::restored(self.plan, &ca, fixture).await?
+            }
+        };
         let operator = house.operator().await?;
         let world = World { house, mailbox, provider, ca, operator, ended: false };
         if !self.bare {

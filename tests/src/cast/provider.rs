@@ -146,6 +146,11 @@ impl Provider {
         state.ledger.open(&grant, &settings, now)
     }
 
+    /// Takes over all tokens of a provider that is gone, as its snapshot listed them.
+    pub fn adopt(&self, book: Vec<TokenRecord>) {
+        self.sim.state().ledger.adopt(book);
+    }
+
     /// Stops it and waits until its port is free again.
     pub async fn stop(self) {
         self.background.stop().await;

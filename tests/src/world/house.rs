@@ -14,6 +14,7 @@ use super::binaries::binary;
 use super::command::{Program, Run};
 use super::doors::{AdapterDoors, BrokerDoors};
 use super::engine::{Engine, Postgres};
+use super::fixture::Fixture;
 use super::operator::Operator;
 use super::process::Process;
 use super::settings;
@@ -78,13 +79,19 @@ impl House {
     /// # Errors
     /// Whatever does not come up, with the last lines it said.
     pub async fn start(plan: Plan, ca: &TestCa) -> Result<Self> {
-        let mut house = Self::found(plan, ca).await?;
+        let house = Self::found(plan, ca).await?;
         house.init().await?.ok()?;
-        house.open().await?;
-        if house.plan.adapters {
-            house.start_adapters().await?;
-        }
-        Ok(house)
+        house.opened().await
+    }
+
+    /// Builds it on the database and the keys of `fixture` instead of `init`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), or the fixture cannot be restored.
+    pub async fn restored(plan: Plan, ca: &TestCa, fixture: &Fixture) -> Result<Self> {
+        let house = Self::found(plan, ca).await?;
+        fixture.restore(&house).await?;
+        house.opened().await
     }
 
     /// The folder with configuration and certificates; nothing runs yet, nothing is initialised.
@@ -254,6 +261,14 @@ impl House {
             ensure!(!log.contains("panicked at"), "{} panicked\n{log}", process.name());
         }
         Ok(())
+    }
+
+    async fn opened(mut self) -> Result<Self> {
+        self.open().await?;
+        if self.plan.adapters {
+            self.start_adapters().await?;
+        }
+        Ok(self)
     }
 
     async fn start_adapters(&mut self) -> Result<()> {

@@ -214,3 +214,21 @@ async fn a_stopped_provider_frees_its_port_and_a_dropped_one_stops() -> Result<(
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn tokens_of_a_provider_that_is_gone_live_on_and_its_reuse_is_still_noticed() -> Result<()> {
+    let (gone, old) = rotating(Rotation::Strict).await?;
+    let new = refresh(&gone, &old).await?.text("refresh_token")?;
+    let book = gone.truth().snapshot().tokens;
+    gone.stop().await;
+    let (provider, foreign) = rotating(Rotation::Strict).await?;
+    assert_eq!(refresh(&provider, &new).await?.text("error")?, "invalid_grant", "not known yet");
+    provider.adopt(book);
+    let truth = provider.truth();
+    assert_eq!(truth.token(&old).context("not adopted")?.presented, 0, "counts begin anew");
+    let newest = refresh(&provider, &new).await?.text("refresh_token")?;
+    assert_eq!(refresh(&provider, &old).await?.text("error")?, "invalid_grant");
+    assert!(!truth.is_live(&newest), "its kin went with it");
+    assert!(truth.is_live(&foreign), "another family did not");
+    Ok(())
+}

@@ -82,6 +82,25 @@ impl Ledger {
         Issued { access, refresh: Some(refresh) }
     }
 
+    /// Takes over the whole of another book, as its snapshot lists it. What was done with its tokens there is not counted.
+    pub fn adopt(&mut self, book: Vec<TokenRecord>) {
+        let (ids, families) = (self.records.len(), self.families);
+        for theirs in book {
+            let record = TokenRecord {
+                id: self.records.len(),
+                family: families + theirs.family,
+                parent: theirs.parent.map(|parent| ids + parent),
+                presented: 0,
+                accepted: 0,
+                max_concurrent: 0,
+                ..theirs
+            };
+            self.families = self.families.max(record.family + 1);
+            self.by_token.insert(record.token.clone(), record.id);
+            self.records.push(record);
+        }
+    }
+
     /// Buys an access token with a refresh token, by the rotation in force now.
     ///
     /// # Errors
