@@ -24,9 +24,11 @@ use crate::providers::client::ProviderClient;
 use crate::providers::mail_proof::MailProof;
 use crate::providers::preset::Presets;
 use crate::providers::wire::{self, Wire, WireSettings};
+use crate::scheduler;
 use crate::seal::{SourceError, write_new};
 use crate::service::{Parts, Service};
-use crate::store::Store;
+use crate::spill::Spill;
+use crate::store::{Bell, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics;
 
@@ -108,6 +110,11 @@ pub enum StartError {
     /// The figures.
     #[error("metrics: {0}")]
     Metrics(String),
+    /// What the last run left behind could not be taken up.
+    #[error(
+        "what the last run left behind cannot be stored: {0}. Nothing was lost; mend that and start again"
+    )]
+    Recover(#[source] crate::service::Error),
     /// A signal handler.
     #[error("signals: {0}")]
     Signals(#[from] std::io::Error),
@@ -141,7 +148,7 @@ impl Core {
             clock.clone(),
         )?;
         let roots = Arc::new(wire::tls(config.providers.ca_file.as_deref())?);
-        let tasks = Tasks::new();
+        let (tasks, bell) = (Tasks::new(), Bell::default());
         let service = Service::new(Parts {
             store: store.clone(),
             sealer: sealer.clone(),
@@ -151,9 +158,13 @@ impl Core {
             entropy: entropy.clone(),
             tasks: tasks.clone(),
             public_url: config.http.public_url.clone(),
-            replica: replica(&entropy),
+            replica: replica(config.replica.as_deref(), &entropy),
             proof: MailProof::new(roots, PROOF_DEADLINE),
+            refresh: config.refresh.clone(),
+            spill: Spill::new(config.spill.clone()),
+            bell: bell.clone(),
         });
+        store.join(config.replica.as_deref(), &bell, &store_tasks).await?;
         let callers = Callers::new(store, sealer, clock.clone(), tasks.clone());
         Ok(Self { service, callers, clock, entropy, tasks, store_tasks })
     }
@@ -188,6 +199,10 @@ pub fn make_kek(config: &Config) -> Result<bool, SourceError> {
 pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     // First of all, so that a signal which comes while the doors open is not the end of it.
     let signals = Signals::listen()?;
+    let doubts = core.service.recover().await.map_err(StartError::Recover)?;
+    if doubts > 0 {
+        tracing::warn!(doubts, "accounts whose refresh was interrupted may have lost their grant");
+    }
     let figures = metrics::start().map_err(|error| StartError::Metrics(error.to_string()))?;
     let grpc = listen("grpc.address", config.grpc.address).await?;
     let admin = listen("admin.address", config.admin.address).await?;
@@ -222,6 +237,7 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     drop(tasks.spawn(async move { http::serve(web, door, &of_web).await }));
     drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
 
+    drop(tasks.spawn(scheduler::run(core.service.clone(), tasks.clone())));
     drop(tasks.spawn(tidy_hourly(core.service.clone(), tasks.clone())));
     until_told(signals, tasks, &identities).await;
     core.close(config.drain).await;
@@ -306,7 +322,8 @@ fn announce(config: &Config, public_url: &Url) {
     );
 }
 
-/// A name for this process among those that share the store.
-fn replica(entropy: &Entropy) -> String {
-    format!("{}-{:08x}", std::process::id(), u32::from_be_bytes(entropy.bytes()))
+/// A name for this process among those that share the store: the configured one, if any, before what changes at each start.
+fn replica(name: Option<&str>, entropy: &Entropy) -> String {
+    let start = format!("{}-{:08x}", std::process::id(), u32::from_be_bytes(entropy.bytes()));
+    name.map_or(start.clone(), |name| format!("{name}/{start}"))
 }

@@ -7,7 +7,7 @@ mod file;
 mod problem;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use problem::Problem;
@@ -16,6 +16,7 @@ use crate::grpc::GrpcSettings;
 use crate::http::HttpSettings;
 use crate::providers::ProviderSettings;
 use crate::seal::KeySource;
+use crate::service::RefreshSettings;
 use crate::store;
 use crate::telemetry::LogSettings;
 
@@ -36,6 +37,12 @@ pub struct Config {
     pub ops: SocketAddr,
     /// How providers are spoken to.
     pub providers: ProviderSettings,
+    /// How refreshes go.
+    pub refresh: RefreshSettings,
+    /// Where answers wait that the store cannot take.
+    pub spill: PathBuf,
+    /// This broker's name among those that share a database; without one, each start is a stranger to the last.
+    pub replica: Option<String>,
     /// What is logged, and how.
     pub log: LogSettings,
     /// How long a planned stop waits for work in flight. Default 10 s, at most 5 min.

@@ -74,6 +74,10 @@ fn run(role: impl Future<Output = Result<(), Failure>>) -> ExitCode {
 async fn serve(path: PathBuf) -> Result<(), Failure> {
     let config = config::load(&path, &env).map_err(Failure::config)?;
     telemetry::start(&config.log).map_err(Failure::config)?;
+    #[cfg(feature = "failpoints")]
+    if let Some(plan) = env("TOKEN_BROKER_FAILPOINT") {
+        token_broker::failpoint::arm(&plan).map_err(Failure::config)?;
+    }
     forbid_core_dumps();
     let core = Core::open(&config, &|name| std::env::var_os(name), NewInstance::Refuse).await;
     let core = core.map_err(Failure::start)?;

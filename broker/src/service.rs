@@ -19,9 +19,11 @@ mod create_consent;
 mod create_credential;
 mod credentials;
 mod delete_account;
+mod due;
 mod error;
 mod finish_consent;
 mod flights;
+mod gates;
 mod identity;
 pub mod lookup;
 mod open_consent;
@@ -29,7 +31,9 @@ mod open_session;
 mod places;
 mod proof;
 mod receive_answer;
+mod recover;
 mod refresh;
+mod refresh_begin;
 mod refresh_outcome;
 mod renew_session;
 mod report_sessions;
@@ -38,6 +42,7 @@ mod revoke_account;
 mod revoke_caller;
 mod revoke_credential;
 mod rotate_credential;
+mod spilled;
 mod status;
 mod tidy;
 mod token_status;
@@ -48,6 +53,7 @@ mod verify_app;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -58,7 +64,9 @@ pub use callers::{CallerChange, CallerDraft, CallerView, NewKey};
 pub use create_consent::{ConsentDraft, ConsentView};
 pub use create_credential::CredentialDraft;
 pub use credentials::{CredentialView, NewCredential};
+pub use due::{Look, SLOTS};
 pub use error::Error;
+pub use gates::EndpointState;
 pub use open_consent::{Departure, Invitation};
 pub use open_session::{Denial, DenialKind, LoginAttempt, Opened, SessionAnswer};
 pub use receive_answer::{Answer, Arrival};
@@ -76,7 +84,8 @@ use crate::providers::client::ProviderClient;
 use crate::providers::mail_proof::MailProof;
 use crate::providers::preset::Presets;
 use crate::seal::Sealer;
-use crate::store::{self, Store, Tx, Work};
+use crate::spill::Spill;
+use crate::store::{self, Bell, Store, Tx, Work};
 use crate::tasks::Tasks;
 
 /// The parts the verbs work with.
@@ -102,6 +111,36 @@ pub struct Parts {
     pub replica: String,
     /// Proves a consent by one real login.
     pub proof: MailProof,
+    /// How refreshes go.
+    pub refresh: RefreshSettings,
+    /// Answers that the store could not take.
+    pub spill: Spill,
+    /// Rings when something happened to an account.
+    pub bell: Bell,
+}
+
+/// How refreshes go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefreshSettings {
+    /// How long after the first refusal of a grant it is asked for confirmation. Default 30 s.
+    pub confirm_after: Duration,
+    /// How long a lease lasts; longer than a request to a provider may take. 15 s.
+    pub lease: Duration,
+    /// Calls of a token endpoint a second, of each app. Default 50.
+    pub rate_per_app: f64,
+    /// Calls a second of each token endpoint, by all apps together. Default 400.
+    pub rate_per_endpoint: f64,
+}
+
+impl Default for RefreshSettings {
+    fn default() -> Self {
+        Self {
+            confirm_after: Duration::from_secs(30),
+            lease: Duration::from_secs(15),
+            rate_per_app: 50.0,
+            rate_per_endpoint: 400.0,
+        }
+    }
 }
 
 /// The broker's verbs. Clones share everything.
@@ -109,12 +148,18 @@ pub struct Parts {
 pub struct Service {
     parts: Arc<Parts>,
     flights: flights::Flights,
+    gates: gates::Gates,
 }
 
 impl Service {
     /// A service over these parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), flights: flights::Flights::default() }
+        let rates = gates::Rates {
+            app: parts.refresh.rate_per_app,
+            endpoint: parts.refresh.rate_per_endpoint,
+        };
+        let gates = gates::Gates::new(rates);
+        Self { parts: Arc::new(parts), flights: flights::Flights::default(), gates }
     }
 
     /// How browsers reach this broker.

@@ -11,11 +11,13 @@ use toml::Spanned;
 use url::Url;
 
 use super::{Config, Problem};
+use crate::domain::ids::ResourceId;
 use crate::domain::secret::Secret;
 use crate::grpc::{GrpcSettings, TlsFiles};
 use crate::http::HttpSettings;
 use crate::providers::ProviderSettings;
 use crate::seal::KeySource;
+use crate::service::RefreshSettings;
 use crate::store;
 use crate::telemetry::LogSettings;
 
@@ -36,7 +38,10 @@ pub(super) struct File {
     #[serde(default)]
     providers: Providers,
     #[serde(default)]
+    refresh: Refresh,
+    #[serde(default)]
     log: Log,
+    replica: Option<Spanned<String>>,
     drain_seconds: Option<Spanned<u64>>,
 }
 
@@ -104,6 +109,15 @@ struct Providers {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Refresh {
+    confirm_after_seconds: Option<Spanned<u64>>,
+    rate_per_app: Option<Spanned<f64>>,
+    rate_per_endpoint: Option<Spanned<f64>>,
+    spill: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Log {
     filter: Option<String>,
     format: Option<Spanned<String>>,
@@ -127,8 +141,12 @@ impl<'a> Checker<'a> {
 
     pub(super) fn check(&self, raw: File) -> Result<Config, Problem> {
         let http = self.http(&raw.http)?;
+        let store = self.store(raw.store)?;
         Ok(Config {
-            store: self.store(raw.store)?,
+            spill: self.spill(raw.refresh.spill.as_deref(), &store),
+            refresh: self.refresh(&raw.refresh)?,
+            replica: self.replica(raw.replica.as_ref())?,
+            store,
             kek: self.kek(&raw.keys.kek)?,
             grpc: self.door("grpc", raw.grpc, 8640)?,
             admin: self.door("admin", raw.admin, 8641)?,
@@ -152,8 +170,8 @@ impl<'a> Checker<'a> {
             Store { sqlite: None, postgres: Some(place), max_connections } => {
                 let url = self.secret("store.postgres", &place)?;
                 let most = max_connections.map_or(10, Spanned::into_inner);
-                if !(2..=500).contains(&most) {
-                    let what = "store.max_connections: use 2 to 500";
+                if !(3..=500).contains(&most) {
+                    let what = "store.max_connections: use 3 to 500";
                     return Err(Problem::at(self.file, self.text, &span, what.to_owned()));
                 }
                 Ok(store::Settings::Postgres { url, max_connections: most })
@@ -236,6 +254,57 @@ impl<'a> Checker<'a> {
             Problem::at(self.file, self.text, &given.span(), what.to_owned())
         })?;
         Ok(HttpSettings { address, public_url })
+    }
+
+    fn refresh(&self, raw: &Refresh) -> Result<RefreshSettings, Problem> {
+        let usual = RefreshSettings::default();
+        let wrong =
+            |span, what: &str| Err(Problem::at(self.file, self.text, &span, what.to_owned()));
+        let confirm_after = match &raw.confirm_after_seconds {
+            Some(seconds) if *seconds.get_ref() > 3600 => {
+                return wrong(seconds.span(), "refresh.confirm_after_seconds: use 0 to 3600");
+            }
+            Some(seconds) => Duration::from_secs(*seconds.get_ref()),
+            None => usual.confirm_after,
+        };
+        let sane = |rate: f64| (0.1..=10_000.0).contains(&rate);
+        let rate_per_app = match &raw.rate_per_app {
+            Some(rate) if !sane(*rate.get_ref()) => {
+                return wrong(rate.span(), "refresh.rate_per_app: use 0.1 to 10000 calls a second");
+            }
+            rate => rate.as_ref().map_or(usual.rate_per_app, |rate| *rate.get_ref()),
+        };
+        let rate_per_endpoint = match &raw.rate_per_endpoint {
+            Some(rate) if !sane(*rate.get_ref()) => {
+                return wrong(
+                    rate.span(),
+                    "refresh.rate_per_endpoint: use 0.1 to 10000 calls a second",
+                );
+            }
+            rate => rate.as_ref().map_or(usual.rate_per_endpoint, |rate| *rate.get_ref()),
+        };
+        Ok(RefreshSettings { confirm_after, rate_per_app, rate_per_endpoint, ..usual })
+    }
+
+    /// Beside the database file; with a server, where systemd lets a service write, or beside the configuration.
+    fn spill(&self, given: Option<&Path>, store: &store::Settings) -> PathBuf {
+        match (given, store) {
+            (Some(folder), _) => self.path(folder),
+            (None, store::Settings::Sqlite { path }) => path.with_extension("spill"),
+            (None, store::Settings::Postgres { .. }) => match (self.env)("STATE_DIRECTORY") {
+                Some(state) => Path::new(&state).join("spill"),
+                None => self.path(Path::new("spill")),
+            },
+        }
+    }
+
+    fn replica(&self, raw: Option<&Spanned<String>>) -> Result<Option<String>, Problem> {
+        let Some(name) = raw else { return Ok(None) };
+        let parsed = ResourceId::parse(name.get_ref()).map_err(|_| {
+            let what = "replica: use 1 to 63 of a-z, 0-9 and -, a letter or digit at both ends";
+            Problem::at(self.file, self.text, &name.span(), what.to_owned())
+        })?;
+        Ok(Some(parsed.to_string()))
     }
 
     fn log(&self, raw: Log) -> Result<LogSettings, Problem> {

@@ -42,8 +42,6 @@ pub struct Account {
     pub provider_message: String,
     /// Rises with every change by people and with every change of rights.
     pub version: i64,
-    /// When the last refresh worked.
-    pub refreshed_at: Option<Time>,
     /// When it was made.
     pub created_at: Time,
     /// When it was changed last.

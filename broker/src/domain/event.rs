@@ -76,6 +76,8 @@ what! {
     Token = "token",
     /// A token was refreshed at the provider.
     Refresh = "refresh",
+    /// A broker died in the middle of a refresh: its token may have been spent.
+    RefreshInterrupted = "refresh.interrupted",
     /// A mail login was asked for.
     Session = "session",
     /// A mail session asked for another token.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Time;
 use crate::domain::ids::{AccountId, AttemptId, GrantId, TokenId};
+use crate::domain::refresh::{Bearer, Generation};
 use crate::domain::secret::Sealed;
 
 /// One generation of an account's refresh token.
@@ -26,6 +27,12 @@ pub struct Grant {
     pub received_at: Time,
     /// Whether it has bought a token since.
     pub proven: bool,
+    /// When the provider said that the grant ends, if it did.
+    pub ends_at: Option<Time>,
+    /// The refresh token is the parent's: the answer brought none.
+    pub carried: bool,
+    /// How often the provider called it dead.
+    pub refusals: i64,
 }
 
 /// The access token of an account for one audience.
@@ -53,6 +60,8 @@ pub struct AccessToken {
     pub fingerprint: Vec<u8>,
     /// Whether a caller said that the resource refuses it.
     pub rejected: bool,
+    /// When it, or one before it, was last handed out; coarse.
+    pub used_at: Option<Time>,
 }
 
 /// One attempt to buy a token, written before it is made.
@@ -72,13 +81,41 @@ pub struct Attempt {
     pub started_at: Time,
     /// When its end was written down.
     pub ended_at: Option<Time>,
-    /// How it ended: `issued`, a class of refusal, or empty while it runs.
+    /// How it ended: a class of refusal, `lost` if no answer came, or empty while it runs. One that worked leaves a grant and
+    /// no attempt.
     pub outcome: String,
     /// The provider's code.
     pub code: String,
 }
 
+impl Grant {
+    /// What the decisions need of it.
+    pub const fn generation(&self) -> Generation {
+        Generation {
+            number: self.generation,
+            parent: self.parent,
+            received_at: self.received_at,
+            ends_at: self.ends_at,
+            usable: self.refresh_token.is_some(),
+            carried: self.carried,
+            refusals: self.refusals,
+        }
+    }
+}
+
 impl AccessToken {
+    /// What the schedule needs of it.
+    pub fn bearer(&self) -> Bearer {
+        Bearer {
+            audience: self.audience.clone(),
+            generation: self.generation,
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            used_at: self.used_at,
+            rejected: self.rejected,
+        }
+    }
+
     /// How long the provider lets a token like this live.
     pub fn life(&self) -> Duration {
         self.issued_at.until(self.expires_at)

@@ -140,6 +140,38 @@ pub enum AppGate {
     },
 }
 
+/// How the refresh of an account stands, as the store keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RefreshState {
+    /// When it is due next.
+    pub due_at: Option<Time>,
+    /// Who is at it.
+    pub lease: Lease,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// Before this moment nobody but an operator tries.
+    pub not_before: Time,
+    /// When the last one worked.
+    pub refreshed_at: Option<Time>,
+    /// When the last one was begun.
+    pub tried_at: Option<Time>,
+    /// The class of the last refusal; empty after a success.
+    pub class: String,
+    /// The provider's code for it.
+    pub code: String,
+}
+
+/// The right to refresh an account, for a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lease {
+    /// The replica that took it last; may be long gone.
+    pub owner: String,
+    /// Rises each time it is taken.
+    pub fence: i64,
+    /// What is left of it, by the database's clock; zero if it is over.
+    pub left: Duration,
+}
+
 /// A fixed place between 0 and 1 for each account, so that accounts made together are not due together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spread(u16);

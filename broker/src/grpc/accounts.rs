@@ -171,7 +171,7 @@ const fn state(account: &Account) -> (AccountState, ErrorReason) {
 
 /// An account for the wire.
 pub(super) fn pack(view: AccountView) -> v1::Account {
-    let AccountView { account, app, generation, token } = view;
+    let AccountView { account, app, generation, token, state: turns } = view;
     let (state, reason) = state(&account);
     v1::Account {
         name: format!("projects/{}/accounts/{}", account.project, account.name),
@@ -186,7 +186,7 @@ pub(super) fn pack(view: AccountView) -> v1::Account {
         subject: account.subject,
         generation,
         token_expire_time: token.map(|token| timestamp(token.expires_at)),
-        refresh_time: account.refreshed_at.map(timestamp),
+        refresh_time: turns.refreshed_at.map(timestamp),
         create_time: Some(timestamp(account.created_at)),
         update_time: Some(timestamp(account.updated_at)),
         etag: etag(account.version),

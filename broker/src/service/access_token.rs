@@ -14,15 +14,20 @@ use crate::domain::caller::{Caller, NotPermitted, UseAccount};
 use crate::domain::event::{Event, What};
 use crate::domain::grant::AccessToken;
 use crate::domain::ids::ProjectId;
+use crate::domain::refresh::{Urgency, schedule};
 use crate::domain::secret::Secret;
 use crate::domain::token;
 use crate::service::lookup::AccountName;
-use crate::service::{Error, Service, places};
+use crate::service::{Error, Service, changes, places};
+use crate::store::{Result as Stored, Tx};
 use crate::telemetry::metrics;
 
 /// How soon after a token was issued its rejection does not buy another: a resource that refuses a brand-new token would
 /// refuse the next one too, and the provider counts the calls.
 const REJECTION_FLOOR: Duration = Duration::from_secs(5);
+
+/// Uses closer together than this are one.
+const LEAST_GRAIN: Duration = Duration::from_secs(60);
 
 /// What a caller wishes for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +77,11 @@ impl Service {
         let event = self.token_event(caller, &wish, &outcome);
         self.record(event).await?;
         match &outcome {
-            Ok(granted) => metrics::token_granted(granted.stale_because.is_some()),
+            Ok(granted) => {
+                let (token, now) = (&granted.token, self.parts.clock.now());
+                metrics::token_granted(granted.stale_because.is_some());
+                metrics::token_handed_out(token.issued_at.until(now), now.until(token.expires_at));
+            }
             Err(error) => metrics::token_refused(error.reason_name()),
         }
         outcome
@@ -115,11 +124,12 @@ impl Service {
         let provider = app.preset;
         self.check_standing(&account)?;
         let at_hand = self.token_at_hand(&account, &audience, rejected).await?;
+        let now = self.parts.clock.now();
         let grant = |token: AccessToken, stale_because| {
             self.open(account.clone(), audience.clone(), provider.clone(), token, stale_because)
         };
-        let now = self.parts.clock.now();
         if let Some(token) = &at_hand {
+            self.note_use(&account, token).await;
             let wanted = token::attainable(min_ttl, token.life())
                 .ok_or(Error::MinTtlUnattainable { life: token.life() })?;
             if token::is_fresh(token, wanted, now) {
@@ -130,9 +140,12 @@ impl Service {
                 return Err(Error::ProviderUnavailable { retry_after });
             }
         }
-        match self.refreshed(&account, &audience, at_hand.as_ref()).await {
+        match self.refreshed(&account, &audience, at_hand.as_ref(), Urgency::Wanted).await {
             Ok(token) => match token::attainable(min_ttl, token.life()) {
-                Some(_) => grant(token, None),
+                Some(_) => {
+                    self.note_use(&account, &token).await;
+                    grant(token, None)
+                }
                 None => Err(Error::MinTtlUnattainable { life: token.life() }),
             },
             Err(error) => match at_hand.filter(|token| token::is_alive(token, now)) {
@@ -140,6 +153,40 @@ impl Service {
                 _ => Err(error),
             },
         }
+    }
+
+    /// Notes now and then that a token is asked for, so that the schedule keeps it warm. Failing that is no reason to refuse.
+    async fn note_use(&self, account: &Account, token: &AccessToken) {
+        let now = self.parts.clock.now();
+        let grain = (token.life() / 8).max(LEAST_GRAIN);
+        if token.used_at.is_some_and(|used| used <= now && used.after(grain) > now) {
+            return;
+        }
+        let woken = !schedule::is_warm(&token.bearer(), now);
+        let (service, account, audience) = (self.clone(), account.clone(), token.audience.clone());
+        let noted = self.write(move |tx| {
+            Box::pin(async move {
+                tx.touch_access_token(account.id, &audience, now).await?;
+                if woken { service.reschedule(tx, &account).await } else { Ok(()) }
+            })
+        });
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "that a token is used was not noted");
+        }
+    }
+
+    /// Says afresh when an account is due: it is asked for again, or has a new grant.
+    pub(super) async fn reschedule(&self, tx: &mut Tx, account: &Account) -> Stored<()> {
+        let Some(row) = tx.app(account.app).await? else { return Ok(()) };
+        let app = changes::admit(&self.parts.sealer, row)?;
+        let Ok(provider) = self.resolve_for(&app, account) else { return Ok(()) };
+        let (ledger, _) = self.ledger(tx, account).await?;
+        let due = schedule::due(&ledger, &self.rules_of(&provider), self.now());
+        // Whoever holds the lease says when the account is due next.
+        if ledger.held.is_some() {
+            return Ok(());
+        }
+        tx.set_due(account.id, due.map(|(time, _)| time)).await
     }
 
     /// The token at hand, marked rejected if it is the one the caller complains of.

@@ -7,6 +7,7 @@ use crate::domain::app::App;
 use crate::domain::caller::Manage;
 use crate::domain::event::{Event, What};
 use crate::domain::grant::AccessToken;
+use crate::domain::refresh::{RefreshState, Urgency};
 use crate::service::lookup::AccountName;
 use crate::service::{Error, Service, changes};
 use crate::store::{AccountFilter, Page, PageRequest};
@@ -22,6 +23,8 @@ pub struct AccountView {
     pub generation: i64,
     /// Its token for `mail`, sealed.
     pub token: Option<AccessToken>,
+    /// How its refreshes go.
+    pub state: RefreshState,
 }
 
 impl Service {
@@ -95,13 +98,12 @@ impl Service {
         audience: &str,
     ) -> Result<AccountView, Error> {
         let account = self.account_named(permit.project(), name).await?;
-        self.check_standing(&account)?;
         let audience = if audience.is_empty() { "mail" } else { audience };
         // Asked of the provider, an unknown target would look like a broken app.
         let app = self.app(account.app).await?;
         self.check_target(&self.resolve_for(&app, &account)?, audience)?;
         let at_hand = self.read().await?.access_token(account.id, audience).await?;
-        self.refreshed(&account, audience, at_hand.as_ref()).await?;
+        self.refreshed(&account, audience, at_hand.as_ref(), Urgency::Forced).await?;
         self.account_view(permit, name).await
     }
 
@@ -110,7 +112,8 @@ impl Service {
         let mut conn = self.read().await?;
         let generation = conn.current_grant(account.id).await?.map_or(0, |grant| grant.generation);
         let token = conn.access_token(account.id, "mail").await?;
-        Ok(AccountView { account, app, generation, token })
+        let state = conn.refresh_state(account.id).await?.unwrap_or_default();
+        Ok(AccountView { account, app, generation, token, state })
     }
 
     /// An audit record about an account.

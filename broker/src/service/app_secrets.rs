@@ -1,12 +1,13 @@
 //! Client secrets of an app: add the next before the last one ends, put it in use, forget the old one.
 //!
-//! Never returns a secret. Invariant: at most one is in use; putting one in use forgets what the provider thought of the last.
+//! Never returns a secret. Invariant: at most one is in use; putting one in use forgets what the provider thought of the last, so that the app's accounts go on by themselves.
 
 use crate::clock::Time;
 use crate::domain::app::AppHealth;
 use crate::domain::caller::Manage;
 use crate::domain::event::What;
 use crate::domain::ids::{AppSecretId, ResourceId};
+use crate::domain::refresh::AppGate;
 use crate::domain::secret::Secret;
 use crate::service::{AppView, Error, Service};
 
@@ -40,6 +41,7 @@ impl Service {
                 tx.insert_app_secret(&secret).await?;
                 if secret.active {
                     tx.set_app_health(secret.app, &AppHealth::Unknown).await?;
+                    tx.set_app_gate(secret.app, AppGate::Open).await?;
                 }
                 tx.append_audit(event).await.map(drop)
             })
@@ -64,6 +66,7 @@ impl Service {
             Box::pin(async move {
                 tx.activate_app_secret(app.id, secret).await?;
                 tx.set_app_health(app.id, &AppHealth::Unknown).await?;
+                tx.set_app_gate(app.id, AppGate::Open).await?;
                 tx.append_audit(event).await.map(drop)
             })
         });

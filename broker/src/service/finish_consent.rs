@@ -141,8 +141,9 @@ impl Service {
                 let generation = newest.map_or(0, |grant| grant.generation) + 1;
                 let grant = service.first_grant(account.id, generation, &pending.refresh_token);
                 let token = service.first_token(account.id, generation, &pending);
-                if fresh {
+                let account = if fresh {
                     tx.insert_account(&sealer.guard(account.clone())).await?;
+                    account
                 } else {
                     let target = (account.id, None);
                     changes::edit_account(tx, &sealer, target, now, |account| {
@@ -153,11 +154,12 @@ impl Service {
                         account.provider_code = String::new();
                         account.provider_message = String::new();
                     })
-                    .await?;
-                }
+                    .await?
+                };
                 tx.append_grant(&grant.map_err(unsealed)?).await?;
                 tx.put_access_token(&token.map_err(unsealed)?).await?;
-                tx.set_refreshed(account.id, now, None).await?;
+                tx.begin_turns((account.id, app), now, None).await?;
+                service.reschedule(tx, &account).await?;
                 tx.move_consent(&done, ConsentState::Claimed).await?;
                 tx.append_audit(event).await.map(drop)
             })
@@ -211,7 +213,6 @@ impl Service {
             provider_code: String::new(),
             provider_message: String::new(),
             version: 1,
-            refreshed_at: Some(now),
             created_at: now,
             updated_at: now,
         }
@@ -234,6 +235,9 @@ impl Service {
             refresh_token: Some(self.parts.sealer.seal(&place, token)?),
             received_at: now,
             proven: false,
+            ends_at: None,
+            carried: false,
+            refusals: 0,
         })
     }
 
@@ -245,7 +249,8 @@ impl Service {
     ) -> Result<AccessToken, Error> {
         let scopes = pending.issued.scopes.clone().unwrap_or_default();
         let purpose = (account, pending.audience.as_str());
-        self.sealed_token(purpose, generation, &pending.access_token, (&pending.issued, scopes))
+        let when = (generation, self.parts.clock.now());
+        self.sealed_token(purpose, when, &pending.access_token, (&pending.issued, scopes))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::ids::{AccountId, AppId, AppSecretId, ConsentId, GrantId, TokenId};
+use crate::domain::ids::{AccountId, AppId, AppSecretId, AttemptId, ConsentId, GrantId, TokenId};
 use crate::domain::parts::Parts;
 use crate::seal::Place;
 
@@ -42,6 +42,11 @@ pub(super) fn nonce(id: ConsentId) -> Place {
 /// What the provider answered to a consent that is pending.
 pub(super) fn answer(id: ConsentId) -> Place {
     place("consents", "answer", id.bytes(), 0)
+}
+
+/// What a provider handed out, in a spill file.
+pub(super) fn spill(id: AttemptId) -> Place {
+    place("spill", "answer", id.bytes(), 0)
 }
 
 /// A row together with whom it belongs to. Without the owner a database writer could hang a stranger's token on an account

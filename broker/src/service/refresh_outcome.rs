@@ -1,197 +1,295 @@
 //! What came of a refresh: the answer stored before it is used, or the refusal judged and written down.
 //!
-//! Never drops an answer that is still wanted, and never settles an account for an outage or a broken app. Invariant: grant,
-//! token, attempt and audit record change in one transaction. Next: `access_token` hands out what was stored.
+//! Never drops an answer that is still wanted, however late it comes, and never settles an account for an outage or a broken
+//! app. Invariant: grant, token, attempt, lease, schedule and audit record change in one transaction. Next: `access_token`
+//! hands out what was stored; `domain/refresh/{keep,settle}.rs` decide.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::Time;
 use crate::domain::account::{Account, Standing};
 use crate::domain::app::{App, AppHealth};
 use crate::domain::event::{Event, What};
 use crate::domain::grant::{AccessToken, Grant};
-use crate::domain::ids::{GrantId, TokenId};
+use crate::domain::ids::{AccountId, GrantId, TokenId};
 use crate::domain::provider::Issued;
+use crate::domain::refresh::AppGate;
+use crate::domain::refresh::keep::{Brought, Keeping, keep};
+use crate::domain::refresh::settle::{Settlement, settle};
 use crate::domain::refusal::{RefusalClass, Refused};
 use crate::domain::secret::Secret;
 use crate::domain::token;
+use crate::failpoint;
 use crate::providers::client::TokenKind;
 use crate::service::access_token::fingerprint;
-use crate::service::refresh::Errand;
+use crate::service::refresh::{Ground, Spending};
 use crate::service::{Error, Service, changes, places};
-use crate::store::{self, Result as Stored, Tx};
-
-/// How long a caller is told to wait when the provider did not say.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// What became of an answer.
-enum Kept {
-    /// It is stored; this is the account as it stands now.
-    Appended(Box<Account>, Option<Box<AccessToken>>),
-    /// The grant it belongs to is no longer ours.
-    Unwanted,
-}
+use crate::store::{self, Result as Stored, TurnEnd, Tx};
 
 impl Service {
-    /// Stores what the provider handed out, as a new generation, before anyone uses it. If the grant was given back or
-    /// moved to another app meanwhile, nothing is stored and the answer goes back too.
-    pub(super) async fn keep(&self, errand: Errand, issued: Issued) -> Result<AccessToken, Error> {
-        let errand = Arc::new(errand);
-        let (service, of_job, answer) = (self.clone(), Arc::clone(&errand), issued.clone());
-        let kept = self.write(move |tx| {
-            Box::pin(async move { service.append_answer(tx, &of_job, &answer).await })
-        });
-        match kept.await? {
-            Kept::Appended(account, token) => {
-                self.check_standing(&account)?;
-                token
-                    .map(|token| *token)
-                    .ok_or(Error::ProviderUnavailable { retry_after: RETRY_AFTER })
-            }
-            Kept::Unwanted => {
-                let refresh_token = issued.refresh_token.map(|token| (token, TokenKind::Refresh));
-                let access_token = issued.access_token.map(|token| (token, TokenKind::Access));
-                let token = refresh_token.or(access_token);
-                self.give_back(&errand.app, &errand.provider, token).await;
-                self.check_standing(&self.account(errand.account.id).await?)?;
-                Err(Error::RefreshInProgress)
-            }
+    /// Stores what the provider handed out at `received`, as a new generation, before anyone uses it. False if the grant was
+    /// given back or moved to another app meanwhile: then nothing is stored and the answer goes back too.
+    pub(super) async fn keep(
+        &self,
+        ground: &Arc<Ground>,
+        spending: &Spending,
+        issued: &Issued,
+        received: Time,
+    ) -> Result<bool, Error> {
+        let (service, of_job) = (self.clone(), Arc::clone(ground));
+        let (spent, answer) = (spending.clone(), issued.clone());
+        let wanted = self
+            .write(move |tx| {
+                Box::pin(async move {
+                    service.append_answer(tx, &of_job, (&spent, &answer), received).await
+                })
+            })
+            .await?;
+        if !wanted {
+            let refresh_token =
+                issued.refresh_token.clone().map(|token| (token, TokenKind::Refresh));
+            let access_token = issued.access_token.clone().map(|token| (token, TokenKind::Access));
+            self.give_back(&ground.app, &ground.provider, refresh_token.or(access_token)).await;
         }
+        Ok(wanted)
     }
 
     /// The write of [`keep`](Self::keep): the generation is numbered in the transaction, so a consent that finished
     /// meanwhile cannot make the answer fall between two stools.
-    async fn append_answer(&self, tx: &mut Tx, errand: &Errand, issued: &Issued) -> Stored<Kept> {
-        let (id, now) = (errand.account.id, self.parts.clock.now());
+    async fn append_answer(
+        &self,
+        tx: &mut Tx,
+        ground: &Ground,
+        (spending, issued): (&Spending, &Issued),
+        received: Time,
+    ) -> Stored<bool> {
+        let id = ground.account.id;
         let account = match tx.account(id).await? {
             Some(row) => Some(changes::admit(&self.parts.sealer, row)?),
             None => None,
         };
-        let grants = tx.grants(id).await?;
-        let stands = grants.iter().any(|grant| grant.id == errand.grant.id);
-        let Some(account) = account.filter(|account| stands && account.app == errand.app.id) else {
-            tx.end_attempt(errand.attempt.id, now, "unwanted", "").await?;
-            let error = Error::NeedsConsent { link: self.consent_link(&errand.account) };
-            tx.append_audit(self.refresh_event(errand, error.reason_number())).await?;
-            return Ok(Kept::Unwanted);
+        let account = account.filter(|account| account.app == ground.app.id);
+        let Some(account) = account else { return self.unwanted(tx, ground, spending).await };
+        let (ledger, grants) = self.ledger(tx, &account).await?;
+        if !grants.iter().any(|grant| grant.id == spending.grant.id) {
+            return self.unwanted(tx, ground, spending).await;
+        }
+        let life = issued.expires_in;
+        let brought = Brought {
+            refresh_token: issued.refresh_token.is_some(),
+            grant_ends_at: None,
+            expires_at: issued.access_token.as_ref().map(|_| token::expiry(received, life)),
         };
-        let generation = 1 + grants.iter().map(|grant| grant.generation).max().unwrap_or_default();
-        let refresh_token = issued.refresh_token.as_ref().unwrap_or(&errand.spent);
-        let grant = self.next_grant(errand, generation, refresh_token).map_err(unsealed)?;
+        let keeping = keep(&ledger, &spending.spend, &brought, (&ground.rules, received));
+        let (grant, token) = self.sealed_answer((id, spending), issued, &keeping)?;
+        tx.prove_grant(id, spending.spend.generation).await?;
         tx.append_grant(&grant).await?;
-        tx.prove_grant(id, errand.grant.generation).await?;
-        let mut token = None;
-        if let Some(secret) = &issued.access_token {
-            let new = self.new_token(errand, generation, secret, issued).map_err(unsealed)?;
-            tx.put_access_token(&new).await?;
-            token = Some(Box::new(new));
+        if let Some(token) = &token {
+            tx.put_access_token(token).await?;
         }
-        tx.end_attempt(errand.attempt.id, now, "issued", "").await?;
-        tx.set_refreshed(id, now, None).await?;
-        if errand.app.health != AppHealth::Accepted {
-            tx.set_app_health(errand.app.id, &AppHealth::Accepted).await?;
+        tx.forget_attempt(spending.attempt.id).await?;
+        let end = TurnEnd {
+            failures: 0,
+            not_before: Time::from_millis(0),
+            due_at: keeping.due_at,
+            class: String::new(),
+            code: String::new(),
+            refreshed_at: Some(received),
+        };
+        tx.end_turn(id, (&self.parts.replica, spending.fence), &end).await?;
+        if let Some(standing) = keeping.standing {
+            self.restand(tx, &account, standing, ("", "")).await?;
         }
-        tx.append_audit(self.refresh_event(errand, 0)).await?;
-        Ok(Kept::Appended(Box::new(account), token))
+        self.open_app(tx, ground, ledger.app).await?;
+        tx.append_audit(self.refresh_event(ground, spending, 0)).await?;
+        tx.ring(id).await?;
+        failpoint::reach("refresh.sealed");
+        Ok(true)
+    }
+
+    async fn unwanted(&self, tx: &mut Tx, ground: &Ground, spending: &Spending) -> Stored<bool> {
+        tx.end_attempt(spending.attempt.id, self.now(), "unwanted", "").await?;
+        let error = Error::NeedsConsent { link: self.consent_link(&ground.account) };
+        tx.append_audit(self.refresh_event(ground, spending, error.reason_number())).await?;
+        Ok(false)
+    }
+
+    /// The app works: whatever kept it shut is over.
+    async fn open_app(&self, tx: &mut Tx, ground: &Ground, gate: AppGate) -> Stored<()> {
+        if gate != AppGate::Open {
+            tx.set_app_gate(ground.app.id, AppGate::Open).await?;
+        }
+        if matches!(gate, AppGate::Rejected { .. }) {
+            tracing::info!(app = %ground.app.name, "the provider takes this app again; its accounts go on");
+            tx.append_audit(self.health_event(&ground.app, true)).await?;
+        }
+        if matches!(gate, AppGate::Rejected { .. }) || ground.app.health != AppHealth::Accepted {
+            tx.set_app_health(ground.app.id, &AppHealth::Accepted).await?;
+        }
+        Ok(())
     }
 
     /// Writes down why there is no new token, and what that means for account and app.
-    pub(super) async fn note(&self, errand: Errand, refused: Refused) -> Result<Error, Error> {
-        let error = self.meaning(&errand, &refused);
-        let now = self.parts.clock.now();
-        let event = self.refresh_event(&errand, error.reason_number());
-        let sealer = self.parts.sealer.clone();
-        let standing = standing_after(refused.class);
+    pub(super) async fn note(
+        &self,
+        ground: &Arc<Ground>,
+        spending: &Spending,
+        refused: &Refused,
+    ) -> Result<Settlement, Error> {
         tracing::info!(
-            account = %errand.account.name, app = %errand.app.name, class = refused.class.as_str(),
+            account = %ground.account.name, app = %ground.app.name, class = refused.class.as_str(),
             code = %refused.code, "a refresh was refused"
         );
+        let (service, of_job) = (self.clone(), Arc::clone(ground));
+        let (spent, refused) = (spending.clone(), refused.clone());
         self.write(move |tx| {
-            Box::pin(async move {
-                let class = refused.class.as_str();
-                tx.end_attempt(errand.attempt.id, now, class, &refused.code).await?;
-                if refused.class == RefusalClass::AppBroken {
-                    note_broken_app(tx, &errand.app, &refused.code, now).await?;
-                }
-                let newest = tx.current_grant(errand.account.id).await?;
-                let unchanged =
-                    newest.is_some_and(|newest| newest.generation == errand.grant.generation);
-                // A newer generation means that a sibling won meanwhile: then this refusal says nothing.
-                if let (Some(standing), true) = (standing, unchanged) {
-                    let target = (errand.account.id, None);
-                    changes::edit_account(tx, &sealer, target, now, |account| {
-                        account.standing = standing;
-                        account.provider_code = refused.code;
-                        account.provider_message = refused.words;
-                    })
-                    .await?;
-                }
-                tx.append_audit(event).await.map(drop)
-            })
+            Box::pin(async move { service.write_refusal(tx, &of_job, &spent, refused).await })
+        })
+        .await
+    }
+
+    async fn write_refusal(
+        &self,
+        tx: &mut Tx,
+        ground: &Ground,
+        spending: &Spending,
+        refused: Refused,
+    ) -> Stored<Settlement> {
+        let (id, now) = (ground.account.id, self.now());
+        let row = tx.account(id).await?.ok_or(store::Error::Stale { what: "accounts" })?;
+        let account = changes::admit(&self.parts.sealer, row)?;
+        let (ledger, _) = self.ledger(tx, &account).await?;
+        let mut dice = self.parts.entropy.clone();
+        let when = (&ground.rules, now);
+        let settlement = settle(&ledger, &spending.spend, &refused, when, &mut dice);
+        tx.end_attempt(spending.attempt.id, now, settlement.outcome, &refused.code).await?;
+        if let Some(refusals) = settlement.refusals {
+            tx.refuse_grant(id, spending.spend.generation, refusals).await?;
+        }
+        let code = match &refused.suberror {
+            Some(suberror) => format!("{}/{suberror}", refused.code),
+            None => refused.code.clone(),
+        };
+        let end = TurnEnd {
+            failures: settlement.failures,
+            not_before: settlement.not_before,
+            due_at: settlement.due_at,
+            class: refused.class.as_str().to_owned(),
+            code: code.clone(),
+            refreshed_at: None,
+        };
+        tx.end_turn(id, (&self.parts.replica, spending.fence), &end).await?;
+        if let Some(standing) = settlement.standing.filter(|standing| *standing != account.standing)
+        {
+            self.restand(tx, &account, standing, (&code, &refused.words)).await?;
+        }
+        if let Some(gate) = settlement.app {
+            self.shut_app(tx, ground, gate, &refused.code).await?;
+        }
+        let reason = self.refusal_reason(ground, &settlement, refused.class);
+        tx.append_audit(self.refresh_event(ground, spending, reason)).await?;
+        tx.ring(id).await?;
+        Ok(settlement)
+    }
+
+    async fn shut_app(
+        &self,
+        tx: &mut Tx,
+        ground: &Ground,
+        gate: AppGate,
+        code: &str,
+    ) -> Stored<()> {
+        let app = &ground.app;
+        tx.set_app_gate(app.id, gate).await?;
+        let first = matches!(gate, AppGate::Rejected { refusals: 1, .. });
+        if first {
+            // The one alert: whoever watches the log, the figures or the audit sees it once.
+            tracing::error!(app = %app.name, code, "the provider refuses this app; its accounts wait");
+            let health = AppHealth::Rejected { since: self.now(), code: code.to_owned() };
+            tx.set_app_health(app.id, &health).await?;
+            tx.append_audit(self.health_event(app, false)).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes how the provider sees an account, with the provider's words for people, and records it.
+    pub(super) async fn restand(
+        &self,
+        tx: &mut Tx,
+        account: &Account,
+        standing: Standing,
+        (code, words): (&str, &str),
+    ) -> Stored<()> {
+        let (code, words) = (code.to_owned(), words.to_owned());
+        changes::edit_account(tx, &self.parts.sealer, (account.id, None), self.now(), |account| {
+            account.standing = standing;
+            account.provider_code = code;
+            account.provider_message = words;
         })
         .await?;
-        Ok(error)
+        let event = self.of_broker(What::AccountStanding, account, standing.as_str());
+        tx.append_audit(Event { granted: standing == Standing::Active, ..event }).await.map(drop)
     }
 
-    fn meaning(&self, errand: &Errand, refused: &Refused) -> Error {
-        let retry_after = refused.retry_after.unwrap_or(RETRY_AFTER);
-        let link = || self.consent_link(&errand.account);
-        match refused.class {
-            RefusalClass::NeedsConsent => Error::NeedsConsent { link: link() },
-            RefusalClass::NeedsInteraction => Error::NeedsInteraction { link: link() },
-            RefusalClass::BlockedByPolicy => Error::BlockedByPolicy,
-            RefusalClass::AppBroken => Error::AppRejected { app: errand.app.name.to_string() },
-            RefusalClass::Throttled => Error::ProviderThrottled { retry_after },
-            RefusalClass::Transient | RefusalClass::Ambiguous => {
-                Error::ProviderUnavailable { retry_after }
-            }
-        }
+    fn refusal_reason(&self, ground: &Ground, settled: &Settlement, class: RefusalClass) -> i32 {
+        let retry_after = std::time::Duration::ZERO;
+        let link = String::new();
+        let error = match (settled.standing, class) {
+            (Some(Standing::NeedsConsent), _) => Error::NeedsConsent { link },
+            (Some(Standing::NeedsInteraction), _) => Error::NeedsInteraction { link },
+            (Some(Standing::BlockedByPolicy), _) => Error::BlockedByPolicy,
+            (_, RefusalClass::AppBroken) => Error::AppRejected { app: ground.app.name.to_string() },
+            (_, RefusalClass::Throttled) => Error::ProviderThrottled { retry_after },
+            _ => Error::ProviderUnavailable { retry_after },
+        };
+        error.reason_number()
     }
 
-    /// The generation after `errand`'s; a provider that sent no new refresh token lets us keep the old one.
-    fn next_grant(
+    /// Grant and token of an answer, sealed for their rows. Without a refresh token in it the spent one is carried over.
+    fn sealed_answer(
         &self,
-        errand: &Errand,
-        generation: i64,
-        refresh_token: &Secret,
-    ) -> Result<Grant, Error> {
-        let now = self.parts.clock.now();
-        let id = GrantId::new(now, &self.parts.entropy);
-        let place = places::refresh_token(id, errand.account.id, generation);
-        Ok(Grant {
-            id,
-            account: errand.account.id,
-            generation,
-            parent: errand.grant.generation,
-            refresh_token: Some(self.parts.sealer.seal(&place, refresh_token)?),
-            received_at: now,
-            proven: false,
-        })
-    }
-
-    fn new_token(
-        &self,
-        errand: &Errand,
-        generation: i64,
-        secret: &Secret,
+        (account, spending): (AccountId, &Spending),
         issued: &Issued,
-    ) -> Result<AccessToken, Error> {
+        keeping: &Keeping,
+    ) -> Stored<(Grant, Option<AccessToken>)> {
+        let number = keeping.generation.number;
+        let refresh_token = match &issued.refresh_token {
+            Some(token) => Some(token.clone()),
+            None => self.refresh_token_of(&spending.grant).map_err(unsealed)?,
+        };
+        let id = GrantId::new(self.now(), &self.parts.entropy);
+        let place = places::refresh_token(id, account, number);
+        let seal = |token: &Secret| self.parts.sealer.seal(&place, token).map_err(Error::from);
+        let grant = Grant {
+            id,
+            account,
+            generation: number,
+            parent: keeping.generation.parent,
+            refresh_token: refresh_token.as_ref().map(seal).transpose().map_err(unsealed)?,
+            received_at: keeping.generation.received_at,
+            proven: false,
+            ends_at: keeping.generation.ends_at,
+            carried: keeping.generation.carried,
+            refusals: 0,
+        };
+        let purpose = (account, spending.spend.audience.as_str());
         let scopes = issued.scopes.clone().unwrap_or_default();
-        let purpose = (errand.account.id, errand.audience.as_str());
-        self.sealed_token(purpose, generation, secret, (issued, scopes))
+        let received = keeping.generation.received_at;
+        let token = issued.access_token.as_ref().map(|secret| {
+            self.sealed_token(purpose, (number, received), secret, (issued, scopes.clone()))
+        });
+        Ok((grant, token.transpose().map_err(unsealed)?))
     }
 
-    /// An access token, sealed for its row.
+    /// An access token that came at `received`, sealed for its row.
     pub(super) fn sealed_token(
         &self,
-        (account, audience): (crate::domain::ids::AccountId, &str),
-        generation: i64,
+        (account, audience): (AccountId, &str),
+        (generation, received): (i64, Time),
         secret: &Secret,
         (issued, scopes): (&Issued, Vec<String>),
     ) -> Result<AccessToken, Error> {
-        let now = self.parts.clock.now();
-        let id = TokenId::new(now, &self.parts.entropy);
+        let id = TokenId::new(received, &self.parts.entropy);
         let place = places::access_token(id, (account, audience), generation);
         Ok(AccessToken {
             id,
@@ -201,25 +299,48 @@ impl Service {
             sealed: self.parts.sealer.seal(&place, secret)?,
             token_type: issued.token_type.clone(),
             scopes,
-            issued_at: now,
-            expires_at: token::expiry(now, issued.expires_in),
+            issued_at: received,
+            expires_at: token::expiry(received, issued.expires_in),
             fingerprint: fingerprint(secret),
             rejected: false,
+            used_at: None,
         })
     }
 
-    fn refresh_event(&self, errand: &Errand, reason: i32) -> Event {
+    fn refresh_event(&self, ground: &Ground, spending: &Spending, reason: i32) -> Event {
+        let event = self.of_broker(What::Refresh, &ground.account, &spending.spend.audience);
+        Event { subject: ground.app.name.to_string(), granted: reason == 0, reason, ..event }
+    }
+
+    fn health_event(&self, app: &App, accepted: bool) -> Event {
+        let error = Error::AppRejected { app: app.name.to_string() };
         Event {
-            at: self.parts.clock.now(),
-            what: What::Refresh,
-            project: errand.account.project.to_string(),
+            at: self.now(),
+            what: What::AppHealth,
+            project: app.project.to_string(),
             actor: "broker".to_owned(),
-            account: errand.account.name.to_string(),
-            subject: errand.app.name.to_string(),
-            granted: reason == 0,
-            reason,
+            account: String::new(),
+            subject: app.name.to_string(),
+            granted: accepted,
+            reason: if accepted { 0 } else { error.reason_number() },
             address: String::new(),
-            detail: errand.audience.clone(),
+            detail: String::new(),
+        }
+    }
+
+    /// An audit record of what the broker itself found about an account.
+    pub(super) fn of_broker(&self, what: What, account: &Account, detail: &str) -> Event {
+        Event {
+            at: self.now(),
+            what,
+            project: account.project.to_string(),
+            actor: "broker".to_owned(),
+            account: account.name.to_string(),
+            subject: String::new(),
+            granted: true,
+            reason: 0,
+            address: String::new(),
+            detail: detail.to_owned(),
         }
     }
 }
@@ -228,25 +349,4 @@ impl Service {
 pub(super) fn unsealed(error: Error) -> store::Error {
     tracing::error!(%error, "a token could not be sealed");
     store::Error::Refused { code: "not sealed".to_owned() }
-}
-
-async fn note_broken_app(tx: &mut Tx, app: &App, code: &str, now: Time) -> Stored<()> {
-    if matches!(app.health, AppHealth::Rejected { .. }) {
-        return Ok(());
-    }
-    tracing::error!(app = %app.name, code, "the provider refuses this app; its accounts wait");
-    tx.set_app_health(app.id, &AppHealth::Rejected { since: now, code: code.to_owned() }).await
-}
-
-/// What a refusal means for the account; nothing, if the account is not to blame.
-const fn standing_after(class: RefusalClass) -> Option<Standing> {
-    match class {
-        RefusalClass::NeedsConsent => Some(Standing::NeedsConsent),
-        RefusalClass::NeedsInteraction => Some(Standing::NeedsInteraction),
-        RefusalClass::BlockedByPolicy => Some(Standing::BlockedByPolicy),
-        RefusalClass::AppBroken
-        | RefusalClass::Throttled
-        | RefusalClass::Transient
-        | RefusalClass::Ambiguous => None,
-    }
 }

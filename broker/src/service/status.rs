@@ -1,6 +1,8 @@
 //! How the broker stands, in one screen.
 
+use crate::domain::account::Standing;
 use crate::domain::caller::Manage;
+use crate::service::EndpointState;
 use crate::service::{Error, Service};
 use crate::store::Counts;
 
@@ -36,6 +38,23 @@ impl Service {
             key_term: self.parts.sealer.active_term(),
             public_url: self.parts.public_url.to_string(),
         })
+    }
+
+    /// How many accounts are in which state, over all projects.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn account_counts(&self) -> Result<Vec<(&'static str, i64)>, Error> {
+        let counted = self.read().await?.account_counts().await?;
+        let count =
+            |state: &str| counted.iter().find(|(name, _)| name == state).map_or(0, |it| it.1);
+        let standings = Standing::ALL.iter().map(|standing| standing.as_str());
+        Ok(standings.chain(["disabled"]).map(|state| (state, count(state))).collect())
+    }
+
+    /// Token endpoints that were asked since the start, and whether they are shut.
+    pub fn endpoints(&self) -> Vec<EndpointState> {
+        self.gates.endpoints()
     }
 
     /// Whether the store answers: what readiness means.

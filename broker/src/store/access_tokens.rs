@@ -1,27 +1,32 @@
 //! Access tokens, one per account and audience, sealed, so that a restart refreshes nothing.
 //!
-//! Never replaces a newer one by an older one. Invariant: a row's (generation, time of issue) only rises. Next:
+//! Never replaces a newer one by an older one. Invariants: a row's (generation, time of issue) only rises; a new token keeps the
+//! time at which the one before it was last used. Next:
 //! `service/access_token` decides whether one is fresh enough.
 
 use super::engine::{Conn, Tx, all, maybe, run, statements};
 use super::error::Result;
-use super::row::{Cells, json_list, row};
+use super::row::{Cells, json_list, millis, row, time};
 use crate::clock::Time;
 use crate::domain::grant::AccessToken;
 use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::refresh::Bearer;
 use crate::domain::secret::Sealed;
 
 row!(TokenRow, token_columns {
     id: Vec<u8>, account: Vec<u8>, audience: String, generation: i64, sealed: Vec<u8>, token_type: String,
-    scopes: String, issued_at: i64, expires_at: i64, fingerprint: Vec<u8>, rejected: i64,
+    scopes: String, issued_at: i64, expires_at: i64, fingerprint: Vec<u8>, rejected: i64, used_at: Option<i64>,
 });
 
 statements! {
     TOKEN = concat!("select ", token_columns!(), " from access_tokens where account = $1 and audience = $2");
     TOKENS = concat!("select ", token_columns!(), " from access_tokens where account = $1
         order by audience limit 100");
+    BEARERS = "select audience, generation, issued_at, expires_at, used_at, rejected from access_tokens
+        where account = $1 order by audience limit 100";
+    TOUCH = "update access_tokens set used_at = $3 where account = $1 and audience = $2";
     PUT_TOKEN = concat!("insert into access_tokens (", token_columns!(), ")
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         on conflict (account, audience) do update set id = excluded.id, generation = excluded.generation,
             sealed = excluded.sealed, token_type = excluded.token_type, scopes = excluded.scopes,
             issued_at = excluded.issued_at, expires_at = excluded.expires_at,
@@ -58,7 +63,40 @@ impl Conn {
     }
 }
 
+impl Conn {
+    /// What the schedule needs of the tokens of an account.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn bearers(&mut self, account: AccountId) -> Result<Vec<Bearer>> {
+        type Row = (String, i64, i64, i64, Option<i64>, i64);
+        let rows = all!(self, BEARERS => Row; account.bytes().to_vec())?;
+        let read = |(audience, generation, issued_at, expires_at, used_at, rejected): Row| Bearer {
+            audience,
+            generation,
+            issued_at: Time::from_millis(issued_at),
+            expires_at: Time::from_millis(expires_at),
+            used_at: time(used_at),
+            rejected: rejected == 1,
+        };
+        Ok(rows.into_iter().map(read).collect())
+    }
+}
+
 impl Tx {
+    /// Notes that a token was handed out.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn touch_access_token(
+        &mut self,
+        account: AccountId,
+        audience: &str,
+        now: Time,
+    ) -> Result<()> {
+        run!(self, TOUCH; account.bytes().to_vec(); audience; now.millis()).map(drop)
+    }
+
     /// Keeps a token in place of an older one. False if the stored one is newer; then nothing changes.
     ///
     /// # Errors
@@ -67,7 +105,7 @@ impl Tx {
         let kept = run!(self, PUT_TOKEN; token.id.bytes().to_vec(); token.account.bytes().to_vec();
             token.audience.as_str(); token.generation; token.sealed.as_bytes(); token.token_type.as_str();
             json_list(&token.scopes); token.issued_at.millis(); token.expires_at.millis();
-            token.fingerprint.as_slice(); i64::from(token.rejected))?;
+            token.fingerprint.as_slice(); i64::from(token.rejected); millis(token.used_at))?;
         Ok(kept == 1)
     }
 
@@ -109,6 +147,7 @@ impl TokenRow {
             expires_at: Time::from_millis(self.expires_at),
             fingerprint: self.fingerprint,
             rejected: self.rejected == 1,
+            used_at: time(self.used_at),
         })
     }
 }

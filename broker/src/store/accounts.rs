@@ -1,13 +1,12 @@
 //! Mail accounts.
 //!
 //! Never judges the MAC of a row and holds no token. Invariants: a change of what people or rights see names the version it
-//! follows and raises the rights epoch; that a refresh worked and when the next is due changes neither. The lease
-//! columns are for the schedule. Next: `grants.rs`.
+//! follows and raises the rights epoch; how its refreshes go is not kept here (`refreshes.rs`). Next: `grants.rs`.
 
 use super::engine::{Conn, Tx, all, maybe, run, statements};
 use super::error::Result;
 use super::page::{Page, PageRequest};
-use super::row::{Cells, json_map, millis, row, time};
+use super::row::{Cells, json_map, row};
 use crate::clock::Time;
 use crate::domain::account::{Account, Standing};
 use crate::domain::guarded::Guarded;
@@ -27,8 +26,7 @@ pub enum AccountFilter {
 row!(AccountRow, account_columns {
     id: Vec<u8>, project: String, name: String, mailbox: String, sasl_user: String, display_name: String,
     app: Vec<u8>, labels: String, subject: String, authority: String, disabled: i64, standing: String,
-    provider_code: String, provider_message: String, version: i64, refreshed_at: Option<i64>, created_at: i64,
-    updated_at: i64, mac: Vec<u8>,
+    provider_code: String, provider_message: String, version: i64, created_at: i64, updated_at: i64, mac: Vec<u8>,
 });
 
 statements! {
@@ -39,11 +37,10 @@ statements! {
     ACCOUNTS = concat!("select ", account_columns!(), " from accounts where project = $1 and name > $2
         and ($3 = '' or case when disabled = 1 then 'disabled' else standing end = $3) order by name limit $4");
     INSERT_ACCOUNT = concat!("insert into accounts (", account_columns!(), ") values ($1, $2, $3, $4, $5, $6, $7,
-        $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)");
+        $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)");
     UPDATE_ACCOUNT = "update accounts set mailbox = $2, sasl_user = $3, display_name = $4, app = $5, labels = $6,
         subject = $7, authority = $8, disabled = $9, standing = $10, provider_code = $11, provider_message = $12,
         version = $13, updated_at = $14, mac = $15 where id = $1 and version = $13 - 1";
-    SET_REFRESHED = "update accounts set refreshed_at = $2, due_at = $3 where id = $1";
     DELETE_ACCOUNT = "delete from accounts where id = $1 and version = $2";
 }
 
@@ -116,11 +113,11 @@ impl Tx {
             it.mailbox.as_str(); it.sasl_user.as_str(); it.display_name.as_str(); it.app.bytes().to_vec();
             json_map(&it.labels); it.subject.as_str(); it.authority.as_str(); i64::from(it.disabled);
             it.standing.as_str(); it.provider_code.as_str(); it.provider_message.as_str(); it.version;
-            millis(it.refreshed_at); it.created_at.millis(); it.updated_at.millis(); mac)?;
+            it.created_at.millis(); it.updated_at.millis(); mac)?;
         self.raise_epoch().await
     }
 
-    /// Changes one: all but id, project, name, time of creation and last refresh. `version` is the new one.
+    /// Changes one: all but id, project, name and time of creation. `version` is the new one.
     ///
     /// # Errors
     /// [`Error::Stale`](super::Error::Stale) unless the stored version is one less,
@@ -132,19 +129,6 @@ impl Tx {
             it.subject.as_str(); it.authority.as_str(); i64::from(it.disabled); it.standing.as_str();
             it.provider_code.as_str(); it.provider_message.as_str(); it.version; it.updated_at.millis(); mac)?;
         self.raised_if(changed, "accounts").await
-    }
-
-    /// Notes that a refresh worked and when the next one is due (`None`: only on demand). Version and epoch stay.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn set_refreshed(
-        &mut self,
-        account: AccountId,
-        at: Time,
-        due_at: Option<Time>,
-    ) -> Result<()> {
-        run!(self, SET_REFRESHED; account.bytes().to_vec(); at.millis(); millis(due_at)).map(drop)
     }
 
     /// Removes one with its grants, tokens, attempts, credentials and sessions. Consents forget it.
@@ -176,7 +160,6 @@ impl AccountRow {
             provider_code: self.provider_code,
             provider_message: self.provider_message,
             version: self.version,
-            refreshed_at: time(self.refreshed_at),
             created_at: Time::from_millis(self.created_at),
             updated_at: Time::from_millis(self.updated_at),
         };

@@ -1,14 +1,15 @@
 //! Attempts to refresh: written before the provider is called, closed after.
 //!
-//! Never removed while open. Invariant: an attempt that is open after its broker died means a refresh token that may have
+//! Never removed while open, but by the answer it was for. Invariant: an attempt that is open after its broker died means a refresh token that may have
 //! been spent; and that it could be written proves the store can keep the answer. Next: `service/refresh`.
 
-use super::engine::{Conn, Tx, all, maybe, run, statements};
+use super::engine::{Conn, Tx, all, run, statements};
 use super::error::Result;
 use super::row::{Cells, millis, row, time};
 use crate::clock::Time;
 use crate::domain::grant::Attempt;
 use crate::domain::ids::{AccountId, AttemptId};
+use crate::domain::refresh::Doubt;
 
 row!(AttemptRow, attempt_columns {
     id: Vec<u8>, account: Vec<u8>, audience: String, generation: i64, owner: String, started_at: i64,
@@ -16,8 +17,11 @@ row!(AttemptRow, attempt_columns {
 });
 
 statements! {
-    LAST_ATTEMPT = concat!("select ", attempt_columns!(), " from refresh_attempts
-        where account = $1 and audience = $2 order by started_at desc, id desc limit 1");
+    ATTEMPTS = concat!("select ", attempt_columns!(), " from refresh_attempts
+        where account = $1 order by started_at desc, id desc limit $2");
+    DOUBTS = "select generation, min(started_at) from refresh_attempts
+        where account = $1 and outcome in ('', 'lost') group by generation";
+    FORGET_ATTEMPT = "delete from refresh_attempts where id = $1";
     OPEN_ATTEMPTS = concat!("select ", attempt_columns!(), " from refresh_attempts
         where ended_at is null order by started_at, id limit 1000");
     BEGIN_ATTEMPT = concat!("insert into refresh_attempts (", attempt_columns!(), ")
@@ -28,23 +32,29 @@ statements! {
 }
 
 impl Conn {
-    /// The newest attempt for an account and audience.
+    /// The newest attempts of an account that did not work, newest first.
     ///
     /// # Errors
     /// [`Error::Corrupt`](super::Error::Corrupt) if the row cannot be understood; else as every read.
-    pub async fn last_attempt(
-        &mut self,
-        account: AccountId,
-        audience: &str,
-    ) -> Result<Option<Attempt>> {
-        let row = maybe!(self, LAST_ATTEMPT => AttemptRow; account.bytes().to_vec(); audience)?;
-        row.map(AttemptRow::read).transpose()
+    pub async fn attempts(&mut self, account: AccountId, limit: i64) -> Result<Vec<Attempt>> {
+        let rows = all!(self, ATTEMPTS => AttemptRow; account.bytes().to_vec(); limit)?;
+        rows.into_iter().map(AttemptRow::read).collect()
+    }
+
+    /// The generations of an account that were sent without an answer.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn doubts(&mut self, account: AccountId) -> Result<Vec<Doubt>> {
+        let rows = all!(self, DOUBTS => (i64, i64); account.bytes().to_vec())?;
+        let read = |(generation, since)| Doubt { generation, since: Time::from_millis(since) };
+        Ok(rows.into_iter().map(read).collect())
     }
 
     /// The oldest 1000 attempts that did not end. At start these are the tokens in doubt.
     ///
     /// # Errors
-    /// As [`last_attempt`](Self::last_attempt).
+    /// As [`attempts`](Self::attempts).
     pub async fn open_attempts(&mut self) -> Result<Vec<Attempt>> {
         all!(self, OPEN_ATTEMPTS => AttemptRow)?.into_iter().map(AttemptRow::read).collect()
     }
@@ -75,6 +85,14 @@ impl Tx {
     ) -> Result<bool> {
         let id = attempt.bytes().to_vec();
         Ok(run!(self, END_ATTEMPT; id; at.millis(); outcome; code)? == 1)
+    }
+
+    /// Forgets an attempt that worked: the generation it brought tells of it.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn forget_attempt(&mut self, attempt: AttemptId) -> Result<()> {
+        run!(self, FORGET_ATTEMPT; attempt.bytes().to_vec()).map(drop)
     }
 
     /// Forgets closed attempts that began before `time`.

@@ -11,7 +11,8 @@ use std::ops::{Deref, DerefMut};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
-use super::error::Result;
+use super::error::{Error, Result};
+use crate::clock::Time;
 
 /// Connections of either engine.
 #[derive(Clone)]
@@ -118,6 +119,16 @@ impl Pool {
 }
 
 impl Conn {
+    /// The time by the database's clock, the only one that all brokers share.
+    pub(super) async fn database_now(&mut self) -> Result<Time> {
+        let row = match &self.0 {
+            Wire::Sqlite(_) => maybe!(self, sql::NOW_SQLITE => (i64,))?,
+            Wire::Postgres(_) => maybe!(self, sql::NOW_POSTGRES => (i64,))?,
+        };
+        row.map(|(millis,)| Time::from_millis(millis))
+            .ok_or(Error::Refused { code: "no time".into() })
+    }
+
     /// Never goes back to the pool: dropped in the middle of a transaction, it takes the transaction with it.
     pub(super) fn closing_on_drop(mut self) -> Self {
         match &mut self.0 {
@@ -139,6 +150,9 @@ mod sql {
     pub(super) const MARK: &str = "savepoint job";
     pub(super) const KEEP: &str = "release savepoint job";
     pub(super) const UNDO: &str = "rollback to savepoint job";
+    pub(super) const NOW_SQLITE: &str = "select cast(unixepoch('subsec') * 1000 as integer)";
+    pub(super) const NOW_POSTGRES: &str =
+        "select cast(extract(epoch from clock_timestamp()) * 1000 as bigint)";
 }
 
 impl Tx {

@@ -74,6 +74,14 @@ pub enum Error {
         /// The other broker, if its lock file says.
         pid: Option<u32>,
     },
+    /// Another broker on the same server has this one's name.
+    #[error(
+        "another broker called {name:?} uses this database: give each its own `replica`, or stop that one"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
     /// A newer broker migrated this database.
     #[error("the database has schema {found}, this broker knows {known}: run the newer broker")]
     NewerSchema {

@@ -29,7 +29,10 @@ macro_rules! twin {
     };
 }
 
-const TWINS: &[Twin] = &[twin!(1, "first tables", "0001_first_tables.sql")];
+const TWINS: &[Twin] = &[
+    twin!(1, "first tables", "0001_first_tables.sql"),
+    twin!(2, "refresh schedule", "0002_refresh_schedule.sql"),
+];
 
 /// Large tables take their time, and so does a broker that migrates before us.
 const PATIENCE_POSTGRES: &str = "set statement_timeout = 0";

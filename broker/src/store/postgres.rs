@@ -28,8 +28,11 @@ const WRITING: &str = "set statement_timeout = '5s'; set lock_timeout = '5s'; \
 
 /// Connects.
 pub(super) async fn open(url: &Secret, max_connections: u32) -> Result<Opened> {
-    if max_connections < 2 {
-        return Err(Error::Settings { why: "max_connections must be at least 2".into() });
+    if max_connections < 3 {
+        return Err(Error::Settings {
+            why: "max_connections must be at least 3: one writes, one listens, the others read"
+                .into(),
+        });
     }
     let options = options(url)?;
     let writer: PgPool =

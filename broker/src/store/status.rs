@@ -27,6 +27,8 @@ statements! {
     APPS = "select count(*) from apps where project = $1";
     ACCOUNTS = "select case when disabled = 1 then 'disabled' else standing end as state, count(*)
         from accounts where project = $1 group by 1 order by 1";
+    ALL_ACCOUNTS = "select case when disabled = 1 then 'disabled' else standing end as state, count(*)
+        from accounts group by 1 order by 1";
     CREDENTIALS = "select count(*) from credentials where revoked_at is null
         and (expires_at is null or expires_at > $2)
         and account in (select id from accounts where project = $1)";
@@ -50,6 +52,14 @@ impl Store {
 }
 
 impl Conn {
+    /// Accounts by standing, over all projects. Looks at every account: not for every request.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn account_counts(&mut self) -> Result<Vec<(String, i64)>> {
+        all!(self, ALL_ACCOUNTS => (String, i64))
+    }
+
     /// Counts what is in `project` and works at `now`.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod consents;
 mod engines;
 mod grants;
 mod opening;
+mod refreshes;
 mod rights;
 mod samples;
 mod schema;

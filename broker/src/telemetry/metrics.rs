@@ -53,6 +53,13 @@ figures! {
     TOKENS, "tokens_total", Counter, ["outcome"], "Requests for an access token: granted, stale, or the reason of the refusal.";
     REFRESHES, "refreshes_total", Counter, ["class"], "Refreshes at providers: renewed, or the class of the refusal.";
     REFRESH_SECONDS, "refresh_seconds", Seconds, [], "How long providers took to answer a refresh.";
+    LEASE_WAIT_SECONDS, "lease_wait_seconds", Seconds, [], "How long refreshes waited for another broker, for room, or for the store.";
+    BREAKERS, "endpoints_shut", Gauge, [], "Token endpoints that are away and asked by a probe only.";
+    DUE, "refreshes_due", Gauge, [], "Accounts whose refresh is due and not done, each app counted up to 10,000.";
+    ACCOUNTS, "accounts", Gauge, ["state"], "Accounts by state, over all projects.";
+    DOUBTS, "refreshes_interrupted_total", Counter, [], "Refreshes that were interrupted where the token may be lost by it.";
+    TOKEN_AGE_SECONDS, "token_age_seconds", Seconds, [], "How old tokens were when they were handed out.";
+    TOKEN_LEFT_SECONDS, "token_left_seconds", Seconds, [], "How long tokens still lived when they were handed out.";
     SESSIONS, "sessions_total", Counter, ["protocol", "outcome"], "Mail logins asked for by adapters: opened, or the kind of denial.";
     CONSENTS, "consents_total", Counter, ["outcome"], "Answers of mailbox owners: connected, returned to the application, or refused.";
     GRPC, "grpc_requests_total", Counter, ["method", "code"], "gRPC calls answered.";
@@ -121,6 +128,37 @@ pub fn refreshed(class: &'static str, took: Duration) {
     histogram!(REFRESH_SECONDS).record(took);
 }
 
+/// A refresh waited so long for something else than the provider.
+pub fn lease_waited(span: Duration) {
+    histogram!(LEASE_WAIT_SECONDS).record(span);
+}
+
+/// A token endpoint was shut, or opened again.
+pub fn breaker(shut: bool) {
+    if shut { gauge!(BREAKERS).increment(1.0) } else { gauge!(BREAKERS).decrement(1.0) }
+}
+
+/// So many accounts are due.
+pub fn due(depth: u32) {
+    gauge!(DUE).set(depth);
+}
+
+/// So many accounts are in this state.
+pub fn accounts(state: &'static str, count: u32) {
+    gauge!(ACCOUNTS, "state" => state).set(count);
+}
+
+/// A refresh was interrupted at a provider where that may have lost its token.
+pub fn interrupted(doubts: u64) {
+    counter!(DOUBTS).increment(doubts);
+}
+
+/// A token was handed out at this age, with so much left.
+pub fn token_handed_out(age: Duration, left: Duration) {
+    histogram!(TOKEN_AGE_SECONDS).record(age);
+    histogram!(TOKEN_LEFT_SECONDS).record(left);
+}
+
 /// An adapter asked for a login over `protocol`: `opened`, or the kind of denial.
 pub fn session(protocol: &'static str, outcome: &'static str) {
     counter!(SESSIONS, "protocol" => protocol, "outcome" => outcome).increment(1);
@@ -167,6 +205,12 @@ mod tests {
         token_granted(false);
         token_refused("NOT_PERMITTED");
         refreshed("renewed", Duration::from_millis(200));
+        lease_waited(Duration::from_millis(2));
+        breaker(true);
+        due(3);
+        accounts("active", 2);
+        interrupted(1);
+        token_handed_out(Duration::from_secs(9), Duration::from_secs(9));
         session("imap", "opened");
         consent("connected");
         grpc("GetAccessToken", "Ok", Duration::from_millis(1));

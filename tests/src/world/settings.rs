@@ -23,6 +23,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors) -> String {
          [http]\naddress = \"{http}\"\npublic_url = \"{public_url}\"\n\
          [ops]\naddress = \"{ops}\"\n\
          [providers]\nallow_insecure_loopback = true\nca_file = \"{ca}\"\n\
+         [refresh]\nconfirm_after_seconds = 0\n\
          [log]\nfilter = \"{log}\"\n"
     )
 }

@@ -7,9 +7,11 @@
 
 use std::time::Duration;
 
+use super::admit::LAST_MOMENT;
 use super::{Bearer, Dice, Ledger, Rules, Spread, backoff};
 use crate::clock::Time;
 use crate::domain::account::Standing;
+use crate::domain::app::Rotation;
 
 /// How long an account stays warm after its token was asked for: two lives, between these.
 const WARM: (Duration, Duration) = (Duration::from_secs(2 * 3600), Duration::from_secs(24 * 3600));
@@ -17,8 +19,11 @@ const WARM: (Duration, Duration) = (Duration::from_secs(2 * 3600), Duration::fro
 /// An account that the provider locked until somebody does something is looked at this often: it may have been done.
 const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
-/// The pause after failures that concern one account doubles between these.
-const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15 * 60));
+/// The pause of the schedule after failures that concern one account doubles between these.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5 * 60));
+
+/// The pause for callers who wait doubles between these; a single failure may be chance and costs them none.
+const CALLER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The shortest pause between two refreshes for the sake of the grant's own end.
 const SHORTEST_IDLE: Duration = Duration::from_secs(10 * 60);
@@ -51,6 +56,25 @@ pub fn idle_end(ledger: &Ledger, rules: &Rules) -> Option<Time> {
     Some(newest.received_at.after(wait))
 }
 
+/// When a doubt has to be settled whoever asks for the account: what the provider called dead once is asked about again; what
+/// may have been spent unseen is sent again while the grace lasts, and where it could kill what lives, at the last moment.
+pub fn doubt_end(ledger: &Ledger, rules: &Rules, now: Time) -> Option<Time> {
+    let newest = ledger.newest()?;
+    if newest.refusals > 0 {
+        return Some(ledger.not_before);
+    }
+    let since = ledger.doubt(newest.number)?;
+    match rules.rotation {
+        Rotation::None | Rotation::Replace => None,
+        Rotation::Grace if rules.replay_is_safe(since, now) => Some(since),
+        Rotation::Grace | Rotation::Strict => {
+            let living = ledger.tokens.iter().filter(|token| !token.rejected);
+            let last = living.map(|token| token.expires_at.before(LAST_MOMENT)).max();
+            Some(last.unwrap_or(since))
+        }
+    }
+}
+
 /// When the account is due next, and for which audience; `None` if only on demand.
 pub fn due(ledger: &Ledger, rules: &Rules, now: Time) -> Option<(Time, Option<String>)> {
     match ledger.standing {
@@ -65,16 +89,29 @@ pub fn due(ledger: &Ledger, rules: &Rules, now: Time) -> Option<(Time, Option<St
     let by_use =
         soonest.map(|token| (half_life(token, ledger.spread), Some(token.audience.clone())));
     let by_rest = idle_end(ledger, rules).map(|time| (time, None));
-    let first = match (by_use, by_rest) {
-        (Some(used), Some(rest)) => Some(if rest.0 < used.0 { rest } else { used }),
-        (one, other) => one.or(other),
-    };
-    first.map(|(time, audience)| (time.max(ledger.not_before), audience))
+    let by_doubt = doubt_end(ledger, rules, now).map(|time| (time, None));
+    let all = [by_use, by_rest, by_doubt].into_iter().flatten();
+    all.min_by_key(|(time, _)| *time)
+        .map(|(time, audience)| (time.max(ledger.not_before), audience))
 }
 
 /// When to try again after the `failures`-th failure in a row; no earlier than the provider asked.
 pub fn retry(failures: u32, asked: Option<Duration>, now: Time, dice: &mut dyn Dice) -> Time {
     let pause = backoff(failures.saturating_sub(1), RETRY.0, RETRY.1, dice);
+    now.after(pause.max(asked.unwrap_or_default()))
+}
+
+/// When a caller may try again after the `failures`-th failure in a row; no earlier than the provider asked.
+pub fn caller_retry(
+    failures: u32,
+    asked: Option<Duration>,
+    now: Time,
+    dice: &mut dyn Dice,
+) -> Time {
+    let pause = match failures {
+        0 | 1 => Duration::ZERO,
+        more => backoff(more - 2, CALLER.0, CALLER.1, dice),
+    };
     now.after(pause.max(asked.unwrap_or_default()))
 }
 
@@ -85,6 +122,7 @@ pub fn look_again(now: Time, dice: &mut dyn Dice) -> Time {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Doubt;
     use super::super::samples::{Fixed, HOUR, at, bearer, ledger, rules};
     use super::*;
     use crate::domain::app::Rotation;
@@ -136,12 +174,29 @@ mod tests {
     }
 
     #[test]
+    fn a_doubt_is_settled_though_nobody_asks_for_the_account() {
+        let doubts = vec![Doubt { generation: 1, since: at(100) }];
+        let doubted = Ledger { doubts, ..ledger() };
+        let due = |rotation, now| {
+            due(&doubted, &rules(rotation), at(now)).map(|(time, _)| time.seconds())
+        };
+        let idle = Some(54 * 24 * 3600);
+        assert_eq!(due(Rotation::Replace, 110), idle, "sending it again later is as good");
+        assert_eq!(due(Rotation::Grace, 110), Some(100), "at once, while the grace lasts");
+        assert_eq!(due(Rotation::Grace, 130), Some(3540), "and then at the last moment");
+        assert_eq!(due(Rotation::Strict, 110), Some(3540));
+    }
+
+    #[test]
     fn a_failure_puts_it_off_but_no_earlier_than_the_provider_asked() {
         let ledger = Ledger { not_before: at(3000), ..used(10) };
         assert_eq!(due_at(&ledger, 20), Some(3000));
         assert_eq!(retry(1, Some(HOUR), at(0), &mut Fixed(0)), at(3600));
         assert!(retry(1, None, at(0), &mut Fixed(u16::MAX)) <= at(2));
-        assert!(retry(99, None, at(0), &mut Fixed(u16::MAX)) <= at(15 * 60));
+        assert!(retry(99, None, at(0), &mut Fixed(u16::MAX)) <= at(5 * 60));
+        let caller = |failures| caller_retry(failures, None, at(0), &mut Fixed(u16::MAX));
+        assert_eq!(caller(1), at(0), "one may be chance");
+        assert!(caller(2) > at(0) && caller(99) <= at(30), "a caller does not wait as long");
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub fn settle(
         app: None,
         again: false,
     };
+    let mut retry_at = None;
     let overtaken = ledger.newest().is_some_and(|newest| newest.number > spend.newest);
     if !overtaken {
         match refused.class {
@@ -79,10 +80,13 @@ pub fn settle(
             }
             RefusalClass::Transient | RefusalClass::Ambiguous => {
                 end.failures = ledger.failures.saturating_add(1);
-                end.not_before = schedule::retry(end.failures, refused.retry_after, now, dice);
+                end.not_before =
+                    schedule::caller_retry(end.failures, refused.retry_after, now, dice);
                 end.again = lost && !spend.replay && rules.replay_is_safe(now, now);
                 if end.again {
                     end.not_before = ledger.not_before;
+                } else {
+                    retry_at = Some(schedule::retry(end.failures, refused.retry_after, now, dice));
                 }
             }
             RefusalClass::NeedsConsent => doubted(&mut end, ledger, spend, (rules, now)),
@@ -96,7 +100,8 @@ pub fn settle(
             }
         }
     }
-    end.due_at = due_after(ledger, &end, spend, (rules, now));
+    let due_at = due_after(ledger, &end, spend, (rules, now));
+    end.due_at = due_at.map(|time| retry_at.map_or(time, |retry: Time| time.max(retry)));
     end
 }
 
@@ -114,6 +119,7 @@ fn doubted(end: &mut Settlement, ledger: &Ledger, spend: &Spend, (rules, now): (
         None => end.standing = Some(Standing::NeedsConsent),
         Some(next) if next == spend.generation && refusals < BELIEVED => {
             end.not_before = now.after(rules.confirm_after);
+            end.again = rules.confirm_after.is_zero();
         }
         Some(_) => end.not_before = now,
     }
@@ -191,6 +197,14 @@ mod tests {
         once.generations[0].refusals = 1;
         let second = end(&once, RefusalClass::NeedsConsent, Reached::Answered, Rotation::Strict);
         assert_eq!((second.standing, second.due_at), (Some(Standing::NeedsConsent), None));
+    }
+
+    #[test]
+    fn without_a_pause_the_confirmation_is_asked_for_at_once() {
+        let at_once = Rules { confirm_after: Duration::ZERO, ..rules(Rotation::None) };
+        let refused = refused(RefusalClass::NeedsConsent, Reached::Answered);
+        let first = settle(&ledger(), &spend(1), &refused, (&at_once, at(100)), &mut Fixed(0));
+        assert!(first.again && first.standing.is_none());
     }
 
     #[test]
@@ -280,7 +294,7 @@ mod tests {
         let late = (&rules(Rotation::None), at(2000));
         let refused = refused(RefusalClass::Transient, Reached::Answered);
         let end = settle(&warm, &spend(1), &refused, late, &mut Fixed(0));
-        assert_eq!(end.due_at, Some(end.not_before));
-        assert!(end.not_before > at(2000));
+        assert_eq!(end.due_at, Some(at(2001)), "the schedule waits a little");
+        assert_eq!(end.not_before, at(2000), "a caller need not");
     }
 }

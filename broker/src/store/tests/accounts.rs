@@ -48,16 +48,6 @@ each_engine! {
         assert_eq!(read.unchecked(), &after);
     }
 
-    async fn a_refresh_is_noted_without_a_version(home) {
-        let store = home.open().await;
-        let (_, account) = settled(&store).await;
-        let id = account.id;
-        store.write(move |tx| Box::pin(async move { tx.set_refreshed(id, at(70), Some(at(80))).await }))
-            .await.unwrap();
-        let read = store.read().await.unwrap().account(id).await.unwrap().unwrap();
-        assert_eq!(read.unchecked(), &Account { refreshed_at: Some(at(70)), ..account });
-    }
-
     async fn two_accounts_cannot_share_a_mailbox(home) {
         let store = home.open().await;
         let (app, first) = settled(&store).await;

@@ -5,6 +5,7 @@ use super::samples::*;
 use crate::domain::account::Account;
 use crate::domain::grant::{AccessToken, Attempt, Grant};
 use crate::domain::ids::AccountId;
+use crate::domain::refresh::Doubt;
 use crate::store::{Error, Store};
 
 async fn append(store: &Store, grant: Grant) -> crate::store::Result<()> {
@@ -117,6 +118,36 @@ each_engine! {
         assert_eq!(conn.access_token(id, "mail").await, Ok(None));
     }
 
+    async fn what_was_sent_without_an_answer_is_in_doubt_since_the_first_time(home) {
+        let store = home.open().await;
+        let (_, account) = settled(&store).await;
+        let (open, lost, refused) = (attempt(&account), attempt(&account), attempt(&account));
+        let lost = Attempt { started_at: at(5), outcome: "lost".into(), ended_at: Some(at(6)), ..lost };
+        let refused = Attempt { generation: 2, outcome: "throttled".into(), ended_at: Some(at(6)), ..refused };
+        let worked = attempt(&account).id;
+        let all = [Attempt { started_at: at(9), ..open }, lost, refused, Attempt { id: worked, generation: 1, ..attempt(&account) }];
+        store.write(move |tx| Box::pin(async move {
+            for attempt in &all {
+                tx.begin_attempt(attempt).await?;
+            }
+            tx.forget_attempt(worked).await
+        })).await.unwrap();
+        let doubts = store.read().await.unwrap().doubts(account.id).await.unwrap();
+        assert_eq!(doubts, [Doubt { generation: 3, since: at(5) }]);
+    }
+
+    async fn a_token_keeps_when_the_one_before_it_was_used(home) {
+        let store = home.open().await;
+        let (_, account) = settled(&store).await;
+        let id = account.id;
+        put(&store, token(&account, 2)).await;
+        store.write(move |tx| Box::pin(async move { tx.touch_access_token(id, "mail", at(44)).await })).await.unwrap();
+        put(&store, token(&account, 3)).await;
+        let bearers = store.read().await.unwrap().bearers(id).await.unwrap();
+        let [bearer] = &bearers[..] else { panic!("{bearers:?}") };
+        assert_eq!((bearer.generation, bearer.used_at), (3, Some(at(44))));
+    }
+
     async fn an_attempt_is_open_until_it_is_closed_once(home) {
         let store = home.open().await;
         let (_, account) = settled(&store).await;
@@ -135,7 +166,7 @@ each_engine! {
         let mut conn = store.read().await.unwrap();
         assert!(conn.open_attempts().await.unwrap().is_empty());
         let closed = Attempt { ended_at: Some(at(9)), outcome: "issued".into(), code: "code".into(), ..attempt };
-        assert_eq!(conn.last_attempt(account.id, "mail").await.unwrap(), Some(closed));
+        assert_eq!(conn.attempts(account.id, 9).await.unwrap(), [closed]);
         assert_eq!(forget().await, Ok(1));
     }
 }

@@ -117,7 +117,6 @@ pub(super) fn account(app: &App, called: &str) -> Account {
         provider_code: "AADSTS50076".into(),
         provider_message: "do something".into(),
         version: 1,
-        refreshed_at: Some(at(1)),
         created_at: at(2),
         updated_at: at(3),
     }
@@ -132,6 +131,9 @@ pub(super) fn grant(account: &Account, generation: i64) -> Grant {
         refresh_token: Some(sealed("refresh")),
         received_at: at(generation),
         proven: false,
+        ends_at: Some(at(generation + 1)),
+        carried: true,
+        refusals: 2,
     }
 }
 
@@ -148,6 +150,7 @@ pub(super) fn token(account: &Account, generation: i64) -> AccessToken {
         expires_at: at(3_600_000),
         fingerprint: vec![u8::try_from(generation).unwrap(); 32],
         rejected: false,
+        used_at: None,
     }
 }
 

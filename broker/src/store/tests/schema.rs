@@ -22,6 +22,7 @@ const STATEMENTS: &[(&str, &[(&str, &str)])] = &[
     ("grants", grants::STATEMENTS),
     ("keys", keys::STATEMENTS),
     ("projects", projects::STATEMENTS),
+    ("refreshes", refreshes::STATEMENTS),
     ("sessions", sessions::STATEMENTS),
     ("status", status::STATEMENTS),
 ];

@@ -1,0 +1,151 @@
+//! Tells those who wait for an account that something happened to it, over all brokers that share a database; and keeps two
+//! brokers from having one name.
+//!
+//! Never the truth: a ring may be lost, so whoever waits looks by itself now and then. Invariants: a ring carries a row id and
+//! nothing else; while a broker is connected nobody else joins under its name. Next: `service/refresh` waits for it.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::broadcast;
+
+use super::engine::{Pool, Wire, run};
+use super::error::{Error, Result};
+use super::{Store, Tx};
+use crate::domain::ids::AccountId;
+use crate::tasks::Tasks;
+
+const CHANNEL: &str = "token_broker_refreshed";
+
+/// PostgreSQL only: a file has one broker.
+mod sql {
+    pub(super) const NOTIFY: &str = "select pg_notify('token_broker_refreshed', $1)";
+    pub(super) const CLAIM: &str =
+        "select pg_try_advisory_lock(hashtextextended($1, 8389754676633367411))";
+}
+
+/// Rings that a slow waiter may be behind; beyond that it is woken for nothing.
+const BACKLOG: usize = 1024;
+
+/// The pause before listening again after the connection was lost.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the server may take to notice that the last broker of this name is gone.
+const CLAIMS: u32 = 40;
+const CLAIM_PAUSE: Duration = Duration::from_millis(250);
+
+/// The bell. Clones ring the same.
+#[derive(Clone, Debug)]
+pub struct Bell(broadcast::Sender<AccountId>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(broadcast::channel(BACKLOG).0)
+    }
+}
+
+impl Bell {
+    /// Rings for an account, in this process.
+    pub fn ring(&self, account: AccountId) {
+        // Nobody may be waiting.
+        drop(self.0.send(account));
+    }
+
+    /// Resolves at the next ring for this account.
+    pub async fn rung_for(&self, account: AccountId) {
+        let mut rings = self.0.subscribe();
+        loop {
+            match rings.recv().await {
+                Ok(rung) if rung == account => return,
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => return,
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Has the bells of all brokers ring for an account, once this is committed.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn ring(&mut self, account: AccountId) -> Result<()> {
+        match &self.0 {
+            Wire::Sqlite(_) => Ok(()),
+            Wire::Postgres(_) => run!(self, sql::NOTIFY; account.to_string()).map(drop),
+        }
+    }
+}
+
+impl Store {
+    /// Joins the brokers that share the database, under `name` if there is one, and passes on their rings until `tasks` stop.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`] while another broker has the name, [`Error::Unreachable`] without a connection.
+    pub async fn join(&self, name: Option<&str>, bell: &Bell, tasks: &Tasks) -> Result<()> {
+        let Pool::Postgres(pool) = &self.readers else { return Ok(()) };
+        let listener = listen(pool, name).await?;
+        let (pool, bell, stopping) = (pool.clone(), bell.clone(), tasks.stopping());
+        let name = name.map(str::to_owned);
+        drop(tasks.spawn(async move {
+            tokio::select! {
+                () = stopping => {}
+                () = pass_on(&pool, listener, name.as_deref(), &bell) => {}
+            }
+        }));
+        Ok(())
+    }
+}
+
+async fn listen(pool: &PgPool, name: Option<&str>) -> Result<PgListener> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.ignore_pool_close_event(true);
+    if let Some(name) = name {
+        claim(&mut listener, name).await?;
+    }
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
+async fn claim(listener: &mut PgListener, name: &str) -> Result<()> {
+    for _ in 0..CLAIMS {
+        let claim = sqlx::query_as::<_, (bool,)>(sql::CLAIM).bind(name);
+        if claim.fetch_one(&mut *listener).await?.0 {
+            return Ok(());
+        }
+        tokio::time::sleep(CLAIM_PAUSE).await;
+    }
+    Err(Error::NameTaken { name: name.to_owned() })
+}
+
+async fn pass_on(pool: &PgPool, first: PgListener, name: Option<&str>, bell: &Bell) {
+    let mut listener = Some(first);
+    loop {
+        let heard = match listener.take() {
+            Some(listener) => hear(listener, bell).await,
+            None => match listen(pool, name).await {
+                Ok(again) => {
+                    listener = Some(again);
+                    continue;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = heard {
+            tracing::debug!(%error, "not listening to other brokers for a moment");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Until the connection is lost.
+async fn hear(mut listener: PgListener, bell: &Bell) -> Result<()> {
+    while let Some(heard) = listener.try_recv().await? {
+        if let Some(account) = AccountId::parse(heard.payload()) {
+            bell.ring(account);
+        }
+    }
+    Ok(())
+}

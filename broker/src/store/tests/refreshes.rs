@@ -1,0 +1,125 @@
+//! Leases, turns, who is due.
+
+use std::time::Duration;
+
+use super::engines::each_engine;
+use super::samples::*;
+use crate::domain::app::AppHealth;
+use crate::domain::ids::{AccountId, AppId};
+use crate::domain::refresh::{AppGate, RefreshState};
+use crate::store::{Store, TurnEnd};
+
+const LEASE: Duration = Duration::from_secs(15);
+
+async fn take(store: &Store, target: (AccountId, AppId), owner: &'static str) -> i64 {
+    let take = store.write(move |tx| {
+        Box::pin(async move { tx.take_lease(target, owner, LEASE, at(50)).await })
+    });
+    take.await.unwrap()
+}
+
+async fn state(store: &Store, account: AccountId) -> RefreshState {
+    store.read().await.unwrap().refresh_state(account).await.unwrap().unwrap()
+}
+
+fn ended() -> TurnEnd {
+    TurnEnd {
+        failures: 2,
+        not_before: at(60),
+        due_at: Some(at(70)),
+        class: "transient".into(),
+        code: "deadline".into(),
+        refreshed_at: None,
+    }
+}
+
+each_engine! {
+    async fn a_lease_lasts_by_the_databases_clock_and_its_fence_rises(home) {
+        let store = home.open().await;
+        let (app, account) = settled(&store).await;
+        assert_eq!(take(&store, (account.id, app.id), "one").await, 1);
+        let first = state(&store, account.id).await;
+        assert_eq!((first.lease.owner.as_str(), first.lease.fence), ("one", 1));
+        assert!(first.lease.left > Duration::from_secs(5) && first.lease.left <= LEASE, "{first:?}");
+        assert_eq!(first.due_at, Some(at(50).after(LEASE)), "nobody else takes it up meanwhile");
+        assert_eq!(take(&store, (account.id, app.id), "two").await, 2);
+        let second = state(&store, account.id).await;
+        assert_eq!((second.lease.owner.as_str(), second.lease.fence), ("two", 2));
+    }
+
+    async fn only_the_holder_of_the_lease_gives_it_back(home) {
+        let store = home.open().await;
+        let (app, account) = settled(&store).await;
+        let id = account.id;
+        take(&store, (id, app.id), "one").await;
+        take(&store, (id, app.id), "two").await;
+        for (owner, fence, free) in [("one", 1, false), ("two", 1, false), ("one", 2, false), ("two", 2, true)] {
+            let end = store.write(move |tx| {
+                Box::pin(async move { tx.end_turn(id, (owner, fence), &ended()).await })
+            });
+            end.await.unwrap();
+            let after = state(&store, id).await;
+            assert_eq!(after.lease.left.is_zero(), free, "{owner} {fence}");
+            assert_eq!((after.failures, after.not_before, after.due_at), (2, at(60), Some(at(70))));
+            assert_eq!((after.class.as_str(), after.code.as_str()), ("transient", "deadline"));
+        }
+    }
+
+    async fn a_turn_that_failed_keeps_when_the_last_one_worked(home) {
+        let store = home.open().await;
+        let (app, account) = settled(&store).await;
+        let id = account.id;
+        store.write(move |tx| Box::pin(async move {
+            tx.begin_turns((id, app.id), at(40), Some(at(41))).await?;
+            tx.end_turn(id, ("", 0), &ended()).await
+        })).await.unwrap();
+        assert_eq!(state(&store, id).await.refreshed_at, Some(at(40)));
+        store.write(move |tx| Box::pin(async move {
+            tx.end_turn(id, ("", 0), &TurnEnd { refreshed_at: Some(at(90)), ..ended() }).await
+        })).await.unwrap();
+        assert_eq!(state(&store, id).await.refreshed_at, Some(at(90)));
+    }
+
+    async fn the_longest_due_come_first_and_the_rest_is_not_looked_at(home) {
+        let store = home.open().await;
+        let (app, first) = settled(&store).await;
+        let second = account(&app, "bob");
+        let third = account(&app, "cat");
+        let rows = [guard(&second), guard(&third)];
+        let due = [(first.id, Some(at(30))), (second.id, Some(at(10))), (third.id, None)];
+        store.write(move |tx| Box::pin(async move {
+            for row in &rows {
+                tx.insert_account(row).await?;
+            }
+            for (id, due_at) in due {
+                tx.begin_turns((id, app.id), at(1), due_at).await?;
+            }
+            Ok(())
+        })).await.unwrap();
+        let mut conn = store.read().await.unwrap();
+        let found = conn.due(app.id, at(30), 9).await.unwrap();
+        assert_eq!(found, [(second.id, at(10)), (first.id, at(30))]);
+        assert_eq!(conn.due(app.id, at(29), 9).await.unwrap().len(), 1);
+        assert_eq!(conn.due(app.id, at(30), 1).await.unwrap().len(), 1);
+        assert_eq!(conn.due_count(app.id, at(30)).await.unwrap(), 2);
+    }
+
+    async fn an_apps_gate_comes_back_as_it_was_set(home) {
+        let store = home.open().await;
+        let (app, _) = settled(&store).await;
+        let rejected = AppHealth::Rejected { since: at(1), code: "invalid_client".into() };
+        for (health, gate) in [
+            (AppHealth::Accepted, AppGate::Open),
+            (AppHealth::Accepted, AppGate::Throttled { until: at(80) }),
+            (rejected, AppGate::Rejected { until: at(90), refusals: 3 }),
+            (AppHealth::Unknown, AppGate::Open),
+        ] {
+            store.write(move |tx| Box::pin(async move {
+                tx.set_app_health(app.id, &health).await?;
+                tx.set_app_gate(app.id, gate).await
+            })).await.unwrap();
+            let mut conn = store.read().await.unwrap();
+            assert_eq!(conn.app_gate(app.id).await.unwrap(), Some(gate));
+        }
+    }
+}

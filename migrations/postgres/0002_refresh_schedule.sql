@@ -1,0 +1,37 @@
+-- What the refresh needs to know of an account, apart from what grants rights: it changes with every refresh, so it has a
+-- narrow table of its own. The columns of the same names in `accounts` are not used any more.
+create table refreshes (
+    account bytea not null primary key references accounts (id) on delete cascade check (length(account) = 16),
+    app bytea not null,
+    due_at bigint,
+    lease_owner text collate "C" not null default '',
+    lease_fence bigint not null default 0,
+    lease_until bigint not null default 0,
+    failures bigint not null default 0,
+    not_before bigint not null default 0,
+    refreshed_at bigint,
+    tried_at bigint,
+    class text collate "C" not null default '',
+    code text collate "C" not null default ''
+);
+
+-- Due at once: the broker looks at each and says when it is really due.
+insert into refreshes (account, app, due_at, refreshed_at)
+    select id, app, case when standing = 'active' then 0 end, refreshed_at from accounts;
+
+create index refreshes_by_due on refreshes (app, due_at) where due_at is not null;
+drop index accounts_by_due;
+
+-- A provider that refuses an app, or asks for silence, is left alone until `retry_at`, by all brokers and over restarts.
+alter table apps add column retry_at bigint not null default 0;
+alter table apps add column refusals bigint not null default 0;
+
+-- `carried`: the token is the parent's, the answer brought none. `refusals`: how often the provider called it dead.
+alter table grants add column ends_at bigint;
+alter table grants add column carried bigint not null default 0 check (carried in (0, 1));
+alter table grants add column refusals bigint not null default 0;
+
+-- When it, or one before it, was last handed out; coarse, for the schedule.
+alter table access_tokens add column used_at bigint;
+
+create index refresh_attempts_in_doubt on refresh_attempts (account, generation) where outcome in ('', 'lost');
