@@ -47,6 +47,7 @@ impl Reading<'_> {
             token_type: token_type(fields.text("token_type")),
             expires_in: fields.value("expires_in").and_then(lifetime),
             refresh_token,
+            refresh_expires_in: None,
             scopes: fields.value("scope").and_then(|scope| scopes(scope, self.separator)),
             id_token: fields.token("id_token"),
         })

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::clock::Clock;
+use crate::domain::app::ClientAuthMethod;
 use crate::domain::provider::Issued;
 use crate::domain::refusal::{ErrorTables, Reached, RefusalClass, Refused};
 use crate::domain::secret::Secret;
@@ -23,7 +24,9 @@ use crate::providers::address::AddressRule;
 use crate::providers::answer::Reading;
 use crate::providers::discovery::{self, Discovered, DiscoveryError};
 use crate::providers::keys::KeyCache;
-use crate::providers::request::{asker, form, get, no_endpoint, redirect, taken, target_scopes};
+use crate::providers::request::{
+    asker, form, get, method, no_endpoint, redirect, taken, target_scopes,
+};
 use crate::providers::resolved::Resolved;
 use crate::providers::wire::{Answer, Wire, WireError};
 
@@ -224,6 +227,10 @@ impl ProviderClient {
             ask = ask.add_scope(Scope::new(target_scopes(provider, target, |base| {
                 base == "offline_access"
             })?));
+        }
+        // Without HTTP Basic it stands in the form already.
+        if provider.refresh.client_id_in_form && method(provider, auth) == ClientAuthMethod::Basic {
+            ask = ask.add_extra_param("client_id", &auth.client_id);
         }
         let answer = taken(ask.request_async(&self.wire).await);
         issued(provider, answer, &[refresh_token], auth)

@@ -271,6 +271,20 @@ async fn the_content_type_does_not_matter() {
 }
 
 #[tokio::test]
+async fn a_client_id_goes_into_the_form_beside_basic_only_where_the_provider_wants_it() {
+    for (preset, expected) in [("mailru", 1), ("yandex", 0), ("google", 1), ("microsoft", 1)] {
+        let rogue = Rogue::json(200, TOKENS).await;
+        let (client, _) = client(limits());
+        client.refresh(&provider(preset, rogue.at), &auth(), &token(), "mail").await.unwrap();
+        let request = rogue.requests().remove(0);
+        assert_eq!(request.matches("client_id=client+id").count(), expected, "{preset}");
+        let basic = request.to_ascii_lowercase().contains("authorization: basic ");
+        assert_eq!(basic, ["mailru", "yandex"].contains(&preset), "{preset}");
+        assert_eq!(request.contains("client_secret"), !basic, "{preset}");
+    }
+}
+
+#[tokio::test]
 async fn the_wish_to_wait_is_kept_and_capped() {
     for (value, expected) in [("30", Some(30)), ("315360000", Some(3600)), ("soon", None)] {
         let busy = head(429, 0, &format!("Retry-After: {value}\r\n"));
