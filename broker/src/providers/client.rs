@@ -135,7 +135,7 @@ impl ProviderClient {
 
     async fn metadata(&self, issuer: &str, at: &Url) -> Result<Discovered, DiscoveryError> {
         let tables = ErrorTables::default();
-        let reading = Reading { errors: &tables, separator: " ", sent: &[] };
+        let reading = Reading::of(&tables, &[]);
         let answer = self.ask(get(at, None)).await;
         let document = reading.document(answer).map_err(DiscoveryError::Unreachable)?;
         let found = discovery::read(issuer, &document)?;
@@ -305,5 +305,9 @@ fn issued(
 }
 
 fn reading<'a>(provider: &'a Resolved, sent: &'a [&'a Secret]) -> Reading<'a> {
-    Reading { errors: &provider.errors, separator: &provider.scope_separator, sent }
+    Reading {
+        separator: &provider.scope_separator,
+        ends_together: provider.refresh.ends_with_access_token,
+        ..Reading::of(&provider.errors, sent)
+    }
 }
