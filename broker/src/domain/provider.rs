@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::domain::app::Rotation;
 use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
@@ -43,13 +43,40 @@ pub struct RefreshRule {
     /// Seconds an old token stays valid where `rotation` is grace.
     #[serde(default = "usual_grace")]
     pub grace_s: u32,
-    /// Days without use after which a refresh token dies; absent = none known.
-    pub idle_days: Option<u32>,
+    /// Seconds without use after which a refresh token dies; every use starts them anew. Absent = none known. In a
+    /// preset `idle = "90d"`.
+    #[serde(default, rename = "idle", deserialize_with = "span")]
+    pub idle_s: Option<u64>,
+    /// Seconds after consent at which a refresh token dies, however much it is used. Absent = none known. In a preset
+    /// `life = "24h"`.
+    #[serde(default, rename = "life", deserialize_with = "span")]
+    pub life_s: Option<u64>,
+    /// A refresh token dies with the access token that came along, so the answer's `expires_in` tells its end too.
+    #[serde(default)]
+    pub ends_with_access_token: bool,
+    /// Token calls per minute that the provider allows one app. Absent = none documented.
+    pub rate_per_minute: Option<u32>,
+    /// Least seconds between two calls with the same refresh token. Absent = none documented.
+    pub min_spacing_s: Option<u32>,
+    /// The client id stands in the form even where HTTP Basic carries it too.
+    #[serde(default)]
+    pub client_id_in_form: bool,
 }
 
 /// Okta's and others' default, and the shortest one known.
 const fn usual_grace() -> u32 {
     30
+}
+
+/// A span of time in a preset: a whole number and `d`, `h`, `m` or `s`.
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let units = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+    let seconds = units.iter().find_map(|(unit, seconds)| {
+        text.strip_suffix(*unit)?.parse::<u64>().ok()?.checked_mul(*seconds)
+    });
+    let wrong = || serde::de::Error::custom("a span is a number and d, h, m or s, such as 90d");
+    seconds.filter(|seconds| *seconds > 0).map(Some).ok_or_else(wrong)
 }
 
 impl RefreshRule {
@@ -165,6 +192,9 @@ pub struct Issued {
     pub expires_in: Option<Duration>,
     /// A new refresh token; absent = keep the old one.
     pub refresh_token: Option<Secret>,
+    /// What is left of the life of the refresh token, new or old, if the answer says; zero is never said. At most 100
+    /// years.
+    pub refresh_expires_in: Option<Duration>,
     /// The scopes granted, if the answer names them.
     pub scopes: Option<Vec<String>>,
     /// The ID token, unchecked.
@@ -175,11 +205,26 @@ pub struct Issued {
 mod tests {
     use super::*;
 
+    fn read(more: &str) -> RefreshRule {
+        toml::from_str(&format!("send_scope = false\nrotation = \"none\"\n{more}")).unwrap()
+    }
+
+    #[test]
+    fn a_span_is_read_in_seconds_and_nonsense_stops_the_start() {
+        let rule = read("idle = \"90d\"\nlife = \"24h\"");
+        assert_eq!((rule.idle_s, rule.life_s), (Some(7_776_000), Some(86_400)));
+        assert_eq!((read("").idle_s, read("").life_s), (None, None));
+        for bad in ["90", "d", "-1d", "0d", "90 d", "1.5h", "99999999999999999999d", "1w", "1d2"] {
+            let text = format!("send_scope = false\nrotation = \"none\"\nidle = \"{bad}\"");
+            assert!(toml::from_str::<RefreshRule>(&text).is_err(), "{bad}");
+        }
+    }
+
     #[test]
     fn only_a_strict_provider_forbids_to_repeat_a_lost_refresh() {
         let (soon, late) = (Duration::from_secs(5), Duration::from_secs(60));
         let safe = |rotation, since| {
-            let rule = RefreshRule { send_scope: false, rotation, grace_s: 30, idle_days: None };
+            let rule = RefreshRule { rotation, ..read("") };
             rule.replay_is_safe(since)
         };
         assert!(safe(Rotation::None, late));

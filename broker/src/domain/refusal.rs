@@ -158,35 +158,67 @@ fn over<T: Clone + PartialEq>(
     rows
 }
 
-/// The class of a refusal: the most telling evidence that a table knows decides.
+/// The class of a refusal. `error` and `suberror` decide, a vendor's number only refines, in this order:
 ///
-/// Order: 429, phrase, other passing statuses, number, suberror, code, status. Numbers and suberrors only refine:
-/// where the provider says that the *client* was refused, none of them may blame the account (P8).
+/// 1. The status. 429 is `Throttled`. Of 408 and 5xx no opinion is believed but the wish to be left alone.
+/// 2. A phrase, for providers that put the news into words only.
+/// 3. `suberror`, else `error`: whose matter it is (the account's, the app's, or nobody's since it will pass).
+/// 4. The first number that a table knows, as a hint ([`refined`]). Alone it decides: there is nothing else to go by.
+/// 5. The status again, for answers that say nothing; else `Ambiguous`.
+///
+/// Where `error` says that the *client* was refused, nothing of this may blame the account (P8). A policy that is named
+/// by `suberror` blames neither, so it stands, except beside `invalid_client`.
 pub fn classify(evidence: &Evidence<'_>, tables: &ErrorTables) -> RefusalClass {
-    let by_phrase = tables
-        .phrases
-        .iter()
-        .find(|(_, rows)| rows.iter().any(|row| evidence.words.contains(row.as_str())))
-        .map(|(class, _)| *class);
-    let by_number = evidence.numbers.iter().find_map(|number| row_of(&tables.numbers, number));
-    let by_code = row_of_text(&tables.codes, evidence.code);
-    let told = by_phrase
-        .or(by_number)
-        .or_else(|| row_of_text(&tables.suberrors, evidence.suberror))
-        .or(by_code);
+    let told = by_phrase(evidence, tables).or_else(|| by_codes(evidence, tables));
     match evidence.status {
         429 => RefusalClass::Throttled,
-        // A failing server's opinion about a grant is not believed, only its wish to be left alone.
         408 | 500..=599 if told == Some(RefusalClass::Throttled) => RefusalClass::Throttled,
         408 | 500..=599 => RefusalClass::Transient,
         status => match told {
-            Some(class) if class.concerns_account() && evidence.code == "invalid_client" => {
-                RefusalClass::AppBroken
-            }
-            Some(class) => class,
+            Some(class) => without_blame(class, evidence, tables),
             None => row_of(&tables.statuses, &status).unwrap_or(RefusalClass::Ambiguous),
         },
     }
+}
+
+fn by_phrase(evidence: &Evidence<'_>, tables: &ErrorTables) -> Option<RefusalClass> {
+    let said = |rows: &Vec<String>| rows.iter().any(|row| evidence.words.contains(row.as_str()));
+    tables.phrases.iter().find(|(_, rows)| said(rows)).map(|(class, _)| *class)
+}
+
+fn by_codes(evidence: &Evidence<'_>, tables: &ErrorTables) -> Option<RefusalClass> {
+    let hint = evidence.numbers.iter().find_map(|number| row_of(&tables.numbers, number));
+    let specific = row_of_text(&tables.suberrors, evidence.suberror);
+    match specific.or_else(|| row_of_text(&tables.codes, evidence.code)) {
+        Some(base) => Some(refined(base, specific.is_some(), hint)),
+        None => hint,
+    }
+}
+
+/// What `hint` makes of `base`. It may always say that the trouble will pass. It may tell one trouble of the account from
+/// another. It may take blame off the account, but not against a `specific` word, and never put blame on it.
+fn refined(base: RefusalClass, specific: bool, hint: Option<RefusalClass>) -> RefusalClass {
+    let believed = |hint: &RefusalClass| {
+        hint.may_pass_by_itself()
+            || (base.concerns_account() && (hint.concerns_account() || !specific))
+    };
+    hint.filter(believed).unwrap_or(base)
+}
+
+fn without_blame(
+    class: RefusalClass,
+    evidence: &Evidence<'_>,
+    tables: &ErrorTables,
+) -> RefusalClass {
+    let by_code = row_of_text(&tables.codes, evidence.code);
+    let by_suberror = row_of_text(&tables.suberrors, evidence.suberror);
+    let policy = class == RefusalClass::BlockedByPolicy
+        && by_suberror == Some(class)
+        && evidence.code != "invalid_client";
+    if by_code == Some(RefusalClass::AppBroken) && class.concerns_account() && !policy {
+        return RefusalClass::AppBroken;
+    }
+    class
 }
 
 fn row_of<T: PartialEq>(rows: &BTreeMap<RefusalClass, Vec<T>>, value: &T) -> Option<RefusalClass> {
@@ -235,7 +267,63 @@ mod tests {
 
     #[test]
     fn a_refused_client_never_blames_the_account() {
-        assert_eq!(class(401, "invalid_client", &[50076]), RefusalClass::AppBroken);
+        let mut tables = tables();
+        tables.suberrors = BTreeMap::from([
+            (RefusalClass::NeedsConsent, vec!["bad_token".into()]),
+            (RefusalClass::BlockedByPolicy, vec!["protection_policy_required".into()]),
+        ]);
+        tables.phrases = BTreeMap::from([(RefusalClass::NeedsInteraction, vec!["log in".into()])]);
+        tables.codes.get_mut(&RefusalClass::AppBroken).unwrap().push("unauthorized_client".into());
+        for code in ["invalid_client", "unauthorized_client"] {
+            for (suberror, number, words) in [
+                ("", 50076, ""),
+                ("bad_token", 0, ""),
+                ("", 0, "please log in"),
+                ("bad_token", 50076, "log in"),
+            ] {
+                let numbers = &[number];
+                let evidence = Evidence { status: 401, code, suberror, numbers, words };
+                assert_eq!(classify(&evidence, &tables), RefusalClass::AppBroken, "{evidence:?}");
+            }
+        }
+        let suberror = "protection_policy_required";
+        let policy = |code| Evidence { status: 400, code, suberror, ..Evidence::default() };
+        assert_eq!(
+            classify(&policy("unauthorized_client"), &tables),
+            RefusalClass::BlockedByPolicy
+        );
+        assert_eq!(classify(&policy("invalid_client"), &tables), RefusalClass::AppBroken);
+    }
+
+    #[test]
+    fn a_number_is_a_hint_and_no_more() {
+        use RefusalClass::*;
+        let all = [
+            NeedsConsent,
+            NeedsInteraction,
+            BlockedByPolicy,
+            AppBroken,
+            Throttled,
+            Transient,
+            Ambiguous,
+        ];
+        for base in all {
+            assert_eq!(refined(base, false, None), base);
+            for hint in all {
+                let (by_code, by_suberror) =
+                    (refined(base, false, Some(hint)), refined(base, true, Some(hint)));
+                if hint.may_pass_by_itself() {
+                    assert_eq!((by_code, by_suberror), (hint, hint), "{base:?} {hint:?}");
+                } else if base.concerns_account() {
+                    let kept = if hint == AppBroken { base } else { hint };
+                    assert_eq!((by_code, by_suberror), (hint, kept), "{base:?} {hint:?}");
+                } else {
+                    assert_eq!((by_code, by_suberror), (base, base), "{base:?} {hint:?}");
+                }
+            }
+        }
+        assert_eq!(class(400, "never_heard_of", &[50076]), NeedsInteraction);
+        assert_eq!(class(401, "invalid_client", &[50196]), Throttled);
     }
 
     #[test]

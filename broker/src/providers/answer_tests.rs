@@ -2,6 +2,9 @@
 
 use zeroize::Zeroizing;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 use crate::providers::Presets;
 
@@ -19,7 +22,7 @@ fn read_as(preset: &str, status: u16, body: &str) -> Result<Issued, Refused> {
     let presets = Presets::embedded().unwrap();
     let errors = &presets.find(preset).unwrap().errors;
     let sent = [&Secret::from("sent-canary secret")];
-    Reading { errors, separator: " ", sent: &sent }.issued(Ok(answer(status, body)))
+    Reading::of(errors, &sent).issued(Ok(answer(status, body)))
 }
 
 fn read(status: u16, body: &str) -> Result<Issued, Refused> {
@@ -85,14 +88,62 @@ fn the_lifetime_may_be_anything() {
         ("1e300", year),
         ("1e999", None),
     ] {
-        let issued = read(
-            200,
-            &format!(r#"{{"access_token":"a","expires_in":{json},"refresh_token":"r"}}"#),
-        )
-        .unwrap();
+        let body = format!(
+            r#"{{"access_token":"a","expires_in":{json},"refresh_token":"r","refresh_token_expires_in":{json}}}"#
+        );
+        let issued = read(200, &body).unwrap();
         assert_eq!(issued.expires_in.map(|life| life.as_secs()), expected, "{json}");
+        if expected == year {
+            assert_eq!(issued.refresh_expires_in, Some(LONGEST_REFRESH_LIFE));
+        } else {
+            // A refresh token of no life at all is Keycloak's word for one without an end.
+            let expected = expected.filter(|seconds| *seconds > 0);
+            let read = issued.refresh_expires_in.map(|life| life.as_secs());
+            assert_eq!(read, expected, "{json}");
+        }
         assert_eq!((access(&issued), refresh(&issued)), ("a", "r"), "{json}");
     }
+}
+
+#[test]
+fn the_end_of_a_refresh_token_has_several_names() {
+    let read_as = |preset: &str, json: &str| {
+        let presets = Presets::embedded().unwrap();
+        let preset = presets.find(preset).unwrap();
+        let ends_together = preset.refresh.ends_with_access_token;
+        let reading = Reading { ends_together, ..Reading::of(&preset.errors, &[]) };
+        let body = format!(r#"{{"access_token":"a"{json}}}"#);
+        let issued = reading.issued(Ok(answer(200, &body))).unwrap();
+        issued.refresh_expires_in.map(|life| life.as_secs())
+    };
+    for (json, expected) in [
+        (r#","refresh_token_expires_in":604799"#, Some(604_799)),
+        (r#","refresh_expires_in":"1800""#, Some(1800)),
+        (r#","rt_expires_in":1209600"#, Some(1_209_600)),
+        (r#","refresh_token_expires_in":null,"refresh_expires_in":60"#, Some(60)),
+        (r#","refresh_expires_in":0"#, None),
+        (r#","refresh_token_expires_in":-1"#, None),
+        (r#","refresh_token":"r","expires_in":60"#, None),
+        ("", None),
+    ] {
+        assert_eq!(read_as("google", json), expected, "{json}");
+    }
+    let year = r#","refresh_token":"r","expires_in":31536000"#;
+    assert_eq!(read_as("yandex", year), Some(31_536_000));
+    assert_eq!(
+        read_as("yandex", r#","expires_in":31536000"#),
+        None,
+        "the old token has its own end"
+    );
+    let said = r#","refresh_token":"r","expires_in":60,"refresh_expires_in":120"#;
+    assert_eq!(read_as("yandex", said), Some(120));
+}
+
+#[test]
+fn zohos_seconds_count_and_not_its_milliseconds() {
+    let body = r#"{"access_token":"a","expires_in_sec":3600,"expires_in":3600000}"#;
+    let issued = read_as("zoho", 200, body).unwrap();
+    assert_eq!(issued.expires_in, Some(Duration::from_secs(3600)));
 }
 
 #[test]
@@ -108,6 +159,14 @@ fn no_token_is_dropped_because_of_its_neighbours() {
         r#"{"refresh_token":"r","access_token":"a","error":null}"#,
         "\u{feff}\r\n {\"access_token\":\"a\",\"refresh_token\":\"r\"}\r\n",
         "access_token=a&token_type=bearer&refresh_token=r",
+        ")]}',\n{\"access_token\":\"a\",\"refresh_token\":\"r\"}",
+        "junk {\"access_token\":\"a\",\"refresh_token\":\"r\"}",
+        r#"[{"access_token":"a","refresh_token":"r"}]"#,
+        r#"{"data":{"access_token":"a","refresh_token":"r"}}"#,
+        r#"{"access_token":"a","more":[1,{"tokens":[{"refresh_token":"r"}]}]}"#,
+        r#"{"access_token":"a","refresh_token":"r","refresh_token":["x"]}"#,
+        r#"{"access_token":"a","refresh_token":"r","error":"invalid_grant"}"#,
+        r#"{"access_token":"a","refresh_token":"r","a":{"a":{"a":"#,
     ] {
         let issued = read(200, body).unwrap_or_else(|refused| panic!("{body}: {refused}"));
         assert_eq!((access(&issued), refresh(&issued)), ("a", "r"), "{body}");
@@ -131,6 +190,59 @@ fn a_refresh_token_without_an_access_token_still_comes_out() {
     let unusable =
         read(200, "{\"access_token\":\"a\\u0001auth=x\",\"refresh_token\":\"r2\"}").unwrap();
     assert_eq!((unusable.access_token.is_none(), refresh(&unusable)), (true, "r2"));
+}
+
+#[test]
+fn a_refusal_that_brings_a_new_refresh_token_loses_nothing() {
+    for body in [
+        r#"{"error":"temporarily_unavailable","refresh_token":"r2"}"#,
+        r#"{"error":"invalid_grant","refresh_token":"r2","access_token":""}"#,
+        r#"{"error":{"status":"UNAVAILABLE","kept":{"refresh_token":"r2"}}}"#,
+        r#"{"error":"invalid_scope","access_token":"a\u0000b","refresh_token":"r2"}"#,
+    ] {
+        let issued = read(400, body).unwrap_or_else(|refused| panic!("{body}: {refused}"));
+        assert_eq!((issued.access_token.is_none(), refresh(&issued)), (true, "r2"), "{body}");
+    }
+    // The token that was refused, said again, is no new one; nor is an access token that an error only talks about.
+    for body in [
+        r#"{"error":"invalid_grant","refresh_token":"sent-canary secret"}"#,
+        r#"{"error":"invalid_grant","request":{"refresh_token":"sent-canary secret"}}"#,
+        r#"{"error":"invalid_grant","about":{"access_token":"old"}}"#,
+        r#"{"error":"invalid_grant","refresh_token":""}"#,
+    ] {
+        assert_eq!(read(400, body).unwrap_err().class, RefusalClass::NeedsConsent, "{body}");
+    }
+}
+
+#[test]
+fn a_token_of_64_kib_is_a_token_like_any_other() {
+    let long = "r".repeat(64 * 1024);
+    let body = format!(r#"{{"access_token":"a","refresh_token":"{long}"}}"#);
+    assert_eq!(refresh(&read(200, &body).unwrap()), long);
+}
+
+#[test]
+fn bytes_that_are_no_text_spoil_only_what_they_stand_in() {
+    let bytes = |body: &[u8]| {
+        let answer = Answer { body: Zeroizing::new(body.to_vec()), ..answer(200, "") };
+        Reading::of(&ErrorTables::default(), &[]).issued(Ok(answer))
+    };
+    let spoilt = b"{\"scope\":\"\xff\xfe\",\"access_token\":\"a\",\"refresh_token\":\"r\"}";
+    let issued = bytes(spoilt).unwrap();
+    assert_eq!((access(&issued), refresh(&issued)), ("a", "r"));
+    // A refresh token with a hole in it would take the place of the good one that we have.
+    let issued = bytes(b"{\"access_token\":\"a\",\"refresh_token\":\"r\xff\"}").unwrap();
+    assert_eq!((access(&issued), issued.refresh_token.is_none()), ("a", true));
+    assert_eq!(bytes(&[0xff; 64]).unwrap_err().code, "not_json");
+    assert_eq!(bytes(&[0; 64]).unwrap_err().code, "not_json");
+}
+
+#[test]
+fn an_endless_depth_is_not_followed() {
+    let deep = "{\"a\":".repeat(10_000);
+    assert_eq!(read(200, &deep).unwrap_err().code, "not_json");
+    let body = format!("{{\"refresh_token\":\"r\",\"x\":{deep}");
+    assert_eq!(refresh(&read(200, &body).unwrap()), "r");
 }
 
 #[test]
@@ -238,7 +350,92 @@ fn a_token_comes_out_of_every_cut_that_holds_it_whole() {
     }
 }
 
-proptest::proptest! {
+/// Something that may stand beside the token in an object.
+fn neighbour() -> impl Strategy<Value = String> {
+    let value = prop_oneof![
+        Just("null".to_owned()),
+        Just("-1".to_owned()),
+        Just("1e999".to_owned()),
+        Just("[[{}]]".to_owned()),
+        Just("{\"refresh_token\":\"\"}".to_owned()),
+        any::<f64>().prop_map(|number| serde_json::json!(number).to_string()),
+        ".{0,40}".prop_map(|text| serde_json::json!(text).to_string()),
+    ];
+    let name = prop_oneof![
+        Just("expires_in".to_owned()),
+        Just("refresh_token_expires_in".to_owned()),
+        Just("scope".to_owned()),
+        Just("token_type".to_owned()),
+        Just("error".to_owned()),
+        Just("error_description".to_owned()),
+        Just("access_token".to_owned()),
+        Just("id_token".to_owned()),
+        "[a-z]{1,8}".prop_map(|name| format!("x_{name}")),
+    ];
+    (name, value).prop_map(|(name, value)| format!("\"{name}\":{value}"))
+}
+
+proptest! {
+    /// The law of merging: a refresh token that came whole is never lost, whatever stands around it, whatever the status,
+    /// and wherever the answer is cut behind it.
+    #[test]
+    fn a_refresh_token_that_came_whole_is_never_lost(
+        status in 100_u16..600,
+        token in "[!-~]{1,80}",
+        before in vec(neighbour(), 0..4),
+        after in vec(neighbour(), 0..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let own = format!("\"refresh_token\":{}", serde_json::json!(token));
+        let head = [before, vec![own]].concat().join(",");
+        let body = format!("{{{head}{}}}", after.iter().map(|one| format!(",{one}")).collect::<String>());
+        let held = 1 + head.len();
+        let mut end = held + cut.index(body.len() - held + 1);
+        while !body.is_char_boundary(end) {
+            end += 1;
+        }
+        let issued = read(status, &body[..end]);
+        prop_assert_eq!(issued.unwrap().refresh_token, Some(Secret::from(token)), "{}", &body[..end]);
+    }
+
+    /// Whatever bytes come, the reader ends, and what it says is short.
+    #[test]
+    fn no_bytes_can_break_the_reader(status in 100_u16..600, body in vec(any::<u8>(), 0..2000)) {
+        let errors = ErrorTables::default();
+        let answer = Answer { body: Zeroizing::new(body), ..answer(status, "") };
+        if let Err(refused) = Reading::of(&errors, &[]).issued(Ok(answer)) {
+            prop_assert!(refused.code.len() <= 64 && refused.words.len() <= 300);
+        }
+    }
+
+    /// Neither what was sent nor what came is ever printed, wherever the provider puts it.
+    #[test]
+    fn no_secret_is_ever_printed(
+        sent in "[a-zA-Z0-9+/=_. -]{0,12}canary[a-zA-Z0-9+/=_.-]{0,12}",
+        came in "[a-zA-Z0-9+/=_.-]{0,12}CANARY[a-zA-Z0-9+/=_.-]{0,12}",
+        shape in "[a-z :&=]{0,9}",
+        field in prop_oneof![Just("error"), Just("error_description"), Just("suberror"), Just("message")],
+        encoded in any::<bool>(),
+        status in 200_u16..600,
+    ) {
+        let tables = ErrorTables::default();
+        let sent = Secret::from(sent);
+        let both = format!("{}{shape}{came}", sent.expose());
+        let said = if encoded {
+            let form = url::form_urlencoded::byte_serialize(sent.expose().as_bytes());
+            form.chain([shape.as_str(), &came]).collect()
+        } else {
+            both
+        };
+        // The token that came cannot be used, so the answer is a refusal that holds it.
+        let unusable = format!("{came}\u{1}");
+        let body = serde_json::json!({"error": "x", "access_token": unusable, "id_token": came, field: said});
+        let refused =
+            Reading::of(&tables, &[&sent]).issued(Ok(answer(status, &body.to_string()))).unwrap_err();
+        let prints = format!("{refused} {refused:?}");
+        prop_assert!(!prints.to_ascii_lowercase().contains("canary"), "{}: {}", body, prints);
+    }
+
     #[test]
     fn no_answer_can_break_the_reader(status in 100_u16..600, body in ".{0,200}") {
         if let Err(refused) = read(status, &body) {
@@ -260,7 +457,7 @@ proptest::proptest! {
 #[test]
 fn a_revocation_is_accepted_with_any_body() {
     let tables = ErrorTables::default();
-    let reading = Reading { errors: &tables, separator: " ", sent: &[] };
+    let reading = Reading::of(&tables, &[]);
     assert!(reading.accepted(Ok(answer(200, ""))).is_ok());
     assert!(reading.accepted(Ok(answer(200, "{}"))).is_ok());
     assert!(reading.accepted(Ok(answer(204, ""))).is_ok());

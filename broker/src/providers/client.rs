@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::clock::Clock;
+use crate::domain::app::ClientAuthMethod;
 use crate::domain::provider::Issued;
 use crate::domain::refusal::{ErrorTables, Reached, RefusalClass, Refused};
 use crate::domain::secret::Secret;
@@ -23,7 +24,9 @@ use crate::providers::address::AddressRule;
 use crate::providers::answer::Reading;
 use crate::providers::discovery::{self, Discovered, DiscoveryError};
 use crate::providers::keys::KeyCache;
-use crate::providers::request::{asker, form, get, no_endpoint, redirect, taken, target_scopes};
+use crate::providers::request::{
+    asker, form, get, method, no_endpoint, redirect, taken, target_scopes,
+};
 use crate::providers::resolved::Resolved;
 use crate::providers::wire::{Answer, Wire, WireError};
 
@@ -132,7 +135,7 @@ impl ProviderClient {
 
     async fn metadata(&self, issuer: &str, at: &Url) -> Result<Discovered, DiscoveryError> {
         let tables = ErrorTables::default();
-        let reading = Reading { errors: &tables, separator: " ", sent: &[] };
+        let reading = Reading::of(&tables, &[]);
         let answer = self.ask(get(at, None)).await;
         let document = reading.document(answer).map_err(DiscoveryError::Unreachable)?;
         let found = discovery::read(issuer, &document)?;
@@ -225,6 +228,10 @@ impl ProviderClient {
                 base == "offline_access"
             })?));
         }
+        // Without HTTP Basic it stands in the form already.
+        if provider.refresh.client_id_in_form && method(provider, auth) == ClientAuthMethod::Basic {
+            ask = ask.add_extra_param("client_id", &auth.client_id);
+        }
         let answer = taken(ask.request_async(&self.wire).await);
         issued(provider, answer, &[refresh_token], auth)
     }
@@ -298,5 +305,9 @@ fn issued(
 }
 
 fn reading<'a>(provider: &'a Resolved, sent: &'a [&'a Secret]) -> Reading<'a> {
-    Reading { errors: &provider.errors, separator: &provider.scope_separator, sent }
+    Reading {
+        separator: &provider.scope_separator,
+        ends_together: provider.refresh.ends_with_access_token,
+        ..Reading::of(&provider.errors, sent)
+    }
 }

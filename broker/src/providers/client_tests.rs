@@ -266,8 +266,42 @@ async fn a_hotel_page_is_not_a_refusal() {
 
 #[tokio::test]
 async fn the_content_type_does_not_matter() {
-    let plain = head(200, TOKENS.len(), "Content-Type: text/plain\r\n") + TOKENS;
-    assert!(refresh(Act::Say(plain)).await.is_ok());
+    for kind in ["text/plain", "text/html", "application/json; charset=utf-16", "nonsense", ""] {
+        let plain = head(200, TOKENS.len(), &format!("Content-Type: {kind}\r\n")) + TOKENS;
+        let issued = refresh(Act::Say(plain)).await.unwrap();
+        assert_eq!(issued.refresh_token, Some(Secret::from("r2")), "{kind}");
+    }
+    let form = "access_token=a&refresh_token=r2&expires_in=60";
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let issued = refresh(Act::Say(head(200, form.len(), kind) + form)).await.unwrap();
+    assert_eq!(issued.refresh_token, Some(Secret::from("r2")));
+    assert_eq!(issued.expires_in, Some(Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn a_refresh_token_of_64_kib_gets_through_the_wire() {
+    let long = "r".repeat(64 * 1024);
+    let body = format!(r#"{{"access_token":"a","refresh_token":"{long}","expires_in":60}}"#);
+    let settings = WireSettings { answer_cap: WireSettings::default().answer_cap, ..limits() };
+    let (issued, _) = refresh_with(settings, vec![Act::Json(200, body.clone())]).await;
+    assert_eq!(issued.unwrap().refresh_token, Some(Secret::from(long)));
+    // With too small a cap half of it would come, and half a token is no token.
+    let issued = refresh(Act::Json(200, body)).await.unwrap();
+    assert_eq!(issued.refresh_token, None);
+}
+
+#[tokio::test]
+async fn a_client_id_goes_into_the_form_beside_basic_only_where_the_provider_wants_it() {
+    for (preset, expected) in [("mailru", 1), ("yandex", 0), ("google", 1), ("microsoft", 1)] {
+        let rogue = Rogue::json(200, TOKENS).await;
+        let (client, _) = client(limits());
+        client.refresh(&provider(preset, rogue.at), &auth(), &token(), "mail").await.unwrap();
+        let request = rogue.requests().remove(0);
+        assert_eq!(request.matches("client_id=client+id").count(), expected, "{preset}");
+        let basic = request.to_ascii_lowercase().contains("authorization: basic ");
+        assert_eq!(basic, ["mailru", "yandex"].contains(&preset), "{preset}");
+        assert_eq!(request.contains("client_secret"), !basic, "{preset}");
+    }
 }
 
 #[tokio::test]
@@ -278,12 +312,18 @@ async fn the_wish_to_wait_is_kept_and_capped() {
         assert_eq!(refused.class, RefusalClass::Throttled);
         assert_eq!(refused.retry_after.map(|wait| wait.as_secs()), expected, "{value}");
     }
-    let down = head(503, 0, "Retry-After: Fri, 15 Jan 2027 08:01:30 GMT\r\n");
-    let refused = refresh(Act::Say(down)).await.unwrap_err();
-    assert_eq!(
-        (refused.class, refused.retry_after),
-        (RefusalClass::Transient, Some(Duration::from_secs(90)))
-    );
+    for line in [
+        "Retry-After: Fri, 15 Jan 2027 08:01:30 GMT",
+        "retry-after: Fri, 15 Jan 2027 08:01:30 GMT",
+        "RETRY-AFTER:   Friday, 15-Jan-27 08:01:30 GMT  ",
+        "Retry-After: Fri Jan 15 08:01:30 2027",
+        "Retry-After: 90\r\nRetry-After: 7",
+    ] {
+        let down = head(503, 0, &format!("{line}\r\n"));
+        let refused = refresh(Act::Say(down)).await.unwrap_err();
+        let expected = (RefusalClass::Transient, Some(Duration::from_secs(90)));
+        assert_eq!((refused.class, refused.retry_after), expected, "{line}");
+    }
 }
 
 /// Collects what is logged at any level on this thread.

@@ -47,13 +47,25 @@ impl Fields {
         self.value(name)?.as_str()
     }
 
-    /// The last non-empty text of that name: a second, empty `refresh_token` does not hide the first.
-    pub(super) fn token(&self, name: &str) -> Option<Secret> {
-        let named = self.entries.iter().rev().filter(|(key, _)| key == name);
-        named
-            .filter_map(|(_, value)| value.as_str())
-            .find(|text| !text.is_empty())
-            .map(Secret::from)
+    /// The last non-empty text of that name: a second, empty `refresh_token` does not hide the first. With `nested` also
+    /// from inside another field, if there is none at the top.
+    ///
+    /// A text with bytes in it that are not UTF-8 is not the token that was meant, so it is none.
+    pub(super) fn token(&self, name: &str, nested: bool) -> Option<Secret> {
+        let top = self.entries.iter().rev().filter(|(key, _)| key == name);
+        let found = top.filter_map(|(_, value)| token_text(value)).next();
+        let inside = || self.entries.iter().rev().find_map(|(_, value)| inside(value, name));
+        found.or_else(|| inside().filter(|_| nested)).map(Secret::from)
+    }
+
+    /// Every token in the answer, at the top or inside.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let names = ["access_token", "refresh_token", "id_token"];
+        let mut found = Vec::new();
+        for (key, value) in &self.entries {
+            collect(key, value, &names, &mut found);
+        }
+        found.into_iter()
     }
 
     pub(super) fn error_message(&self) -> Option<&str> {
@@ -94,21 +106,64 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// Tokens and error out of something that is not JSON as a whole: cut off, with an unreadable number, or a form.
-fn salvage(text: &str) -> Vec<(String, Value)> {
-    const WANTED: [&str; 6] =
-        ["access_token", "refresh_token", "id_token", "token_type", "error", "error_description"];
-    if text.starts_with(['{', '[']) {
-        let found =
-            WANTED.iter().filter_map(|name| Some(((*name).to_owned(), salvage_text(text, name)?)));
-        return found.collect();
+fn token_text(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER))
+}
+
+/// The first token of that name somewhere in `value`. The parser has bounded the depth.
+fn inside<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
+    match value {
+        Value::Object(fields) => {
+            let here = fields.get(name).and_then(token_text);
+            here.or_else(|| fields.values().find_map(|value| inside(value, name)))
+        }
+        Value::Array(items) => items.iter().find_map(|value| inside(value, name)),
+        _ => None,
     }
+}
+
+fn collect<'v>(key: &str, value: &'v Value, names: &[&str], found: &mut Vec<&'v str>) {
+    match value {
+        Value::String(text) if names.contains(&key) => found.push(text),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, value)| collect(key, value, names, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| collect(key, value, names, found)),
+        _ => {}
+    }
+}
+
+/// Tokens, lives and error out of something that is not JSON as a whole: cut off, with an unreadable number, in an array,
+/// behind other bytes, or a form.
+fn salvage(text: &str) -> Vec<(String, Value)> {
+    const WANTED: [&str; 10] = [
+        "access_token",
+        "refresh_token",
+        "id_token",
+        "token_type",
+        "expires_in",
+        "refresh_token_expires_in",
+        "refresh_expires_in",
+        "scope",
+        "error",
+        "error_description",
+    ];
     if text.starts_with('<') {
         return Vec::new();
     }
-    let pairs = url::form_urlencoded::parse(text.as_bytes());
-    let wanted = pairs.filter(|(name, _)| WANTED.contains(&name.as_ref()));
-    wanted.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()
+    if !text.starts_with(['{', '[']) {
+        let pairs = url::form_urlencoded::parse(text.as_bytes());
+        let wanted = pairs.filter(|(name, _)| WANTED.contains(&name.as_ref()));
+        let form: Vec<_> = wanted
+            .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+            .collect();
+        if !form.is_empty() {
+            return form;
+        }
+    }
+    let found =
+        WANTED.iter().filter_map(|name| Some(((*name).to_owned(), salvage_text(text, name)?)));
+    found.collect()
 }
 
 /// The last complete `"name": "text"` in a broken object.

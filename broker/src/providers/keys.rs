@@ -98,7 +98,7 @@ impl KeyCache {
 
 async fn fetch(wire: &Wire, at: &Url) -> Result<(Vec<Key>, Duration), Refused> {
     let tables = ErrorTables::default();
-    let reading = Reading { errors: &tables, separator: " ", sent: &[] };
+    let reading = Reading::of(&tables, &[]);
     let answer = wire.send(get(at, None).map_err(no_answer)?).await;
     let life = answer.as_ref().ok().and_then(|answer| answer.max_age).unwrap_or(USUAL_LIFE);
     let document = reading.document(answer)?;

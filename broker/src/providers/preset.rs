@@ -15,10 +15,17 @@ use crate::domain::provider::{
 };
 use crate::domain::refusal::ErrorTables;
 
-/// The built-in files. A new provider is a new line here and its file.
-const FILES: [(&str, &str); 4] = [
+/// The built-in files. A new provider is a new line here and its file; one that others extend stands before them.
+const FILES: [(&str, &str); 11] = [
     ("google.toml", include_str!("../../presets/google.toml")),
     ("microsoft.toml", include_str!("../../presets/microsoft.toml")),
+    ("microsoft-gcc-high.toml", include_str!("../../presets/microsoft-gcc-high.toml")),
+    ("yahoo.toml", include_str!("../../presets/yahoo.toml")),
+    ("aol.toml", include_str!("../../presets/aol.toml")),
+    ("fastmail.toml", include_str!("../../presets/fastmail.toml")),
+    ("mailru.toml", include_str!("../../presets/mailru.toml")),
+    ("yandex.toml", include_str!("../../presets/yandex.toml")),
+    ("zoho.toml", include_str!("../../presets/zoho.toml")),
     ("generic-oidc.toml", include_str!("../../presets/generic-oidc.toml")),
     ("custom.toml", include_str!("../../presets/custom.toml")),
 ];
@@ -36,7 +43,7 @@ pub struct Preset {
     /// Mail domains that belong to it, to suggest it.
     #[serde(default)]
     pub domains: Vec<String>,
-    /// The issuer; `{tenantid}` stands for the `tid` claim of the token.
+    /// The issuer; `{tenantid}` stands for the `tid` claim of the token, `{tenant}` for the authority.
     pub issuer: Option<String>,
     /// The app row must give the issuer.
     #[serde(default)]
@@ -112,14 +119,19 @@ pub struct PresetServer {
     pub probe_after_login: bool,
 }
 
-/// Tenants of a provider.
+/// Tenants or data centres of a provider: what may stand for `{tenant}`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorityRule {
     /// The authority of an app that names none.
     pub default: String,
-    /// The tenant of personal accounts, whose authority is `consumers`.
-    pub personal_tenant: String,
+    /// Names that may stand there, in lower case.
+    pub names: Vec<String>,
+    /// Tenant ids and domains may stand there too.
+    #[serde(default)]
+    pub tenants: bool,
+    /// The tenant of personal accounts, whose authority is `consumers`; absent where there are none.
+    pub personal_tenant: Option<String>,
 }
 
 /// The consent request.
@@ -174,11 +186,19 @@ impl Presets {
     /// # Errors
     /// A file is broken, which a test of this room would have found.
     pub fn embedded() -> Result<Self, PresetBroken> {
+        Self::from_files(&FILES)
+    }
+
+    fn from_files(files: &[(&'static str, &'static str)]) -> Result<Self, PresetBroken> {
         let common: ErrorTables = parse(COMMON_ERRORS)?;
-        let mut presets = BTreeMap::new();
-        for file in FILES {
-            let mut preset: Preset = parse(file)?;
+        let (mut presets, mut tables) = (BTreeMap::new(), BTreeMap::new());
+        for (file, text) in files {
+            let broken = |why: String| PresetBroken { file, why };
+            let table = extended(parse((file, text))?, &tables).map_err(broken)?;
+            let preset = Preset::deserialize(table.clone());
+            let mut preset = preset.map_err(|error| broken(error.to_string()))?;
             preset.errors = Arc::new(preset.errors.over(&common));
+            tables.insert(preset.name.clone(), table);
             presets.insert(preset.name.clone(), preset);
         }
         Ok(Self(Arc::new(presets)))
@@ -207,6 +227,20 @@ impl Presets {
     }
 }
 
+/// A file with `extends = "other"`: what it does not say is as in the other one. It says a table whole or not at all.
+fn extended(
+    mut table: toml::Table,
+    earlier: &BTreeMap<String, toml::Table>,
+) -> Result<toml::Table, String> {
+    let Some(parent) = table.remove("extends") else { return Ok(table) };
+    let parent = parent.as_str().and_then(|name| earlier.get(name));
+    let mut whole = parent.cloned().ok_or("it extends no preset that stands before it")?;
+    // Mail domains are suggested once.
+    whole.remove("domains");
+    whole.extend(table);
+    Ok(whole)
+}
+
 fn parse<T: serde::de::DeserializeOwned>(
     (file, text): (&'static str, &str),
 ) -> Result<T, PresetBroken> {
@@ -220,3 +254,7 @@ fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<ErrorTables>
 #[cfg(test)]
 #[path = "preset_facts.rs"]
 mod facts;
+
+#[cfg(test)]
+#[path = "refusal_facts.rs"]
+mod refusals;

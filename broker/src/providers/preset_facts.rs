@@ -1,15 +1,15 @@
-//! Each preset's facts, and what each refusal means, as the providers document them.
+//! Each preset's facts, as the providers document them.
 
 use super::*;
 use crate::domain::app::{App, Rotation};
 use crate::domain::mail::MailHost;
 use crate::domain::provider::{MailServer, SubjectRule};
-use crate::domain::refusal::{Evidence, RefusalClass, RefusalClass::*, classify};
 use crate::providers::address::{AddressRefused, AddressRule};
 use crate::providers::resolve::SettingsError;
 use crate::providers::resolved::Resolved;
 use crate::providers::rogue::app;
 
+const DAY: u64 = 86_400;
 const MSA: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 const TENANT: &str = "7f1a2b3c-0000-4000-8000-123456789abc";
 
@@ -41,7 +41,8 @@ fn an_unknown_preset_lists_the_known_ones() {
     let error = Presets::embedded().unwrap().find("gogle").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "there is no preset \"gogle\"; known presets: custom, generic-oidc, google, microsoft"
+        "there is no preset \"gogle\"; known presets: aol, custom, fastmail, generic-oidc, google, mailru, microsoft, \
+         microsoft-gcc-high, yahoo, yandex, zoho"
     );
 }
 
@@ -50,6 +51,20 @@ fn a_mailbox_suggests_its_preset() {
     let presets = Presets::embedded().unwrap();
     assert_eq!(presets.for_mailbox("a@GMAIL.com").unwrap().name, "google");
     assert_eq!(presets.for_mailbox("a@outlook.com").unwrap().name, "microsoft");
+    for (address, name) in [
+        ("a@yahoo.com", "yahoo"),
+        ("a@att.net", "yahoo"),
+        ("a@aol.com", "aol"),
+        ("a@verizon.net", "aol"),
+        ("a@fastmail.fm", "fastmail"),
+        ("a@bk.ru", "mailru"),
+        ("a@ya.ru", "yandex"),
+    ] {
+        assert_eq!(presets.for_mailbox(address).unwrap().name, name, "{address}");
+    }
+    // Another company, and a provider whose mail servers take no tokens.
+    assert!(presets.for_mailbox("a@yahoo.co.jp").is_none());
+    assert!(presets.for_mailbox("a@zoho.com").is_none());
     assert!(presets.for_mailbox("a@example.org").is_none());
     assert!(presets.for_mailbox("gmail.com").is_none());
 }
@@ -82,7 +97,7 @@ fn google_is_as_google_documents_it() {
     assert_eq!(params, ["access_type=offline", "include_granted_scopes=false", "prompt=consent"]);
     assert_eq!(google.authorize.base_scopes, ["openid", "email"]);
     assert_eq!(google.refresh.rotation, Rotation::None);
-    assert_eq!((google.refresh.send_scope, google.refresh.idle_days), (false, Some(180)));
+    assert_eq!((google.refresh.send_scope, google.refresh.idle_s), (false, Some(180 * DAY)));
     assert_eq!(google.access_token.lifetime_s, 3599);
     assert_eq!(google.identity.subject, SubjectRule::Sub);
     let mail = &google.targets["mail"];
@@ -114,7 +129,7 @@ fn microsoft_is_as_microsoft_documents_it() {
     assert_eq!(microsoft.urls.jwks.as_ref().unwrap().as_str(), keys);
     assert_eq!(microsoft.authorize.base_scopes, ["openid", "email", "profile", "offline_access"]);
     assert_eq!(microsoft.refresh.rotation, Rotation::Replace);
-    assert_eq!((microsoft.refresh.send_scope, microsoft.refresh.idle_days), (true, Some(90)));
+    assert_eq!((microsoft.refresh.send_scope, microsoft.refresh.idle_s), (true, Some(90 * DAY)));
     assert_eq!(microsoft.access_token.margin_s, 600);
     assert_eq!(microsoft.identity.subject, SubjectRule::TidOid);
     let mail = [
@@ -176,7 +191,17 @@ fn an_authority_cannot_bend_the_endpoint() {
         "commons",
         "a..b",
     ] {
-        assert_eq!(pinned(&app("microsoft"), bad).unwrap_err(), SettingsError::Authority, "{bad}");
+        let known = "common, organizations, consumers, a tenant id or a domain".to_owned();
+        let expected = SettingsError::UnknownAuthority { preset: "microsoft".to_owned(), known };
+        assert_eq!(pinned(&app("microsoft"), bad).unwrap_err(), expected, "{bad}");
+    }
+    for bad in ["consumers", "common", "..", "a/b"] {
+        assert!(pinned(&app("microsoft-gcc-high"), bad).is_err(), "{bad}");
+    }
+    assert!(pinned(&app("microsoft-gcc-high"), TENANT).is_ok());
+    for bad in ["accounts.zoho.evil", "evil.com", TENANT, "accounts.zoho.com.evil.com", "common"] {
+        assert!(pinned(&app("zoho"), bad).is_err(), "{bad}");
+        assert!(pinned(&app("mailru"), bad).is_err(), "{bad}");
     }
     assert_eq!(pinned(&app("google"), "common").unwrap_err(), SettingsError::Authority);
 }
@@ -276,167 +301,182 @@ fn the_iss_parameter_follows_the_rule() {
     assert!(generic.check_iss(None, true).is_err());
 }
 
-fn class(
-    preset: &Preset,
-    status: u16,
-    code: &str,
-    suberror: &str,
-    numbers: &[u32],
-) -> RefusalClass {
-    classify(&Evidence { status, code, suberror, numbers, words: "" }, &preset.errors)
-}
-
-#[test]
-fn every_documented_google_refusal_has_its_class() {
-    let google = preset("google");
-    for (status, code, suberror, expected) in [
-        (400, "invalid_grant", "", NeedsConsent),
-        (400, "invalid_grant", "invalid_rapt", NeedsInteraction),
-        (400, "invalid_grant", "rapt_required", NeedsInteraction),
-        (401, "invalid_client", "", AppBroken),
-        (401, "deleted_client", "", AppBroken),
-        (401, "disabled_client", "", AppBroken),
-        (401, "unauthorized_client", "", AppBroken),
-        (400, "invalid_scope", "", AppBroken),
-        (400, "redirect_uri_mismatch", "", AppBroken),
-        (400, "invalid_request", "", AppBroken),
-        (400, "access_denied", "", NeedsConsent),
-        (400, "admin_policy_enforced", "", BlockedByPolicy),
-        (400, "org_internal", "", AppBroken),
-        (400, "access_not_configured", "", AppBroken),
-        (400, "disallowed_useragent", "", AppBroken),
-        (429, "", "", Throttled),
-        (403, "rate_limit_exceeded", "", Throttled),
-        (500, "", "", Transient),
-        (502, "", "", Transient),
-        (503, "", "", Transient),
-        (504, "", "", Transient),
-        (408, "", "", Transient),
-        (400, "internal_failure", "", Transient),
-        (400, "server_error", "", Transient),
-        (400, "temporarily_unavailable", "", Transient),
-        (400, "brand_new_code", "", Ambiguous),
-    ] {
-        assert_eq!(
-            class(&google, status, code, suberror, &[]),
-            expected,
-            "{status} {code} {suberror}"
-        );
-    }
-}
-
-#[test]
-fn every_documented_aadsts_number_has_its_class() {
-    let microsoft = preset("microsoft");
-    let rows: [(RefusalClass, &[u32]); 6] = [
-        (
-            NeedsConsent,
-            &[
-                50173, 70000, 70008, 700_082, 700_084, 70043, 50089, 50132, 50133, 50058, 50085,
-                50057, 50034, 51004, 65001, 65004, 54005, 501_481, 700_005,
-            ],
-        ),
-        (
-            NeedsInteraction,
-            &[50076, 50079, 50078, 50072, 50074, 50055, 50144, 50126, 50142, 50199, 165_900],
-        ),
-        (
-            BlockedByPolicy,
-            &[
-                53000, 53001, 53002, 53003, 53011, 530_032, 530_035, 50097, 50131, 50005, 90094,
-                90095, 50020, 50105,
-            ],
-        ),
-        (
-            AppBroken,
-            &[
-                7_000_215, 7_000_222, 7_000_218, 700_025, 50012, 700_027, 700_030, 50013, 500_133,
-                70021, 700_229, 7_000_112, 7_000_114, 1_000_031, 65005, 650_052, 650_056, 650_057,
-                70011, 28002, 28003, 28000, 700_022, 700_023, 500_011, 50001, 90008, 700_016,
-                70001, 700_011, 90002, 900_023, 50059, 90013, 9_002_331, 9_002_332, 50194,
-                9_001_023, 90038, 900_382, 50011, 900_144, 9_002_313, 90014, 900_561, 70002,
-                700_054, 9_002_326,
-            ],
-        ),
-        (Throttled, &[50196, 90055, 50166, 50088, 50053]),
-        (
-            Transient,
-            &[90033, 90006, 90024, 90012, 90090, 50000, 50033, 50087, 70012, 40010, 80001, 80002],
-        ),
+/// The facts of a preset that bear on refreshing and logging in, in a few lines.
+fn facts(provider: &Resolved) -> String {
+    let rule = &provider.refresh;
+    let spans = [
+        ("idle", rule.idle_s),
+        ("life", rule.life_s),
+        ("spacing", rule.min_spacing_s.map(u64::from)),
     ];
-    for (expected, numbers) in rows {
-        for number in numbers {
-            assert_eq!(
-                class(&microsoft, 400, "invalid_grant", "", &[*number]),
-                expected,
-                "{number}"
-            );
+    let spans = spans.iter().filter_map(|(name, span)| Some(format!(" {name}={}", (*span)?)));
+    let flags = [
+        (" scope", rule.send_scope),
+        (" together", rule.ends_with_access_token),
+        (" id-in-form", rule.client_id_in_form),
+    ];
+    let flags = flags.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned());
+    let habits: String = flags.chain(spans).collect();
+    let (first, target) = provider.targets.first_key_value().unwrap();
+    let protocols: Vec<_> = target.protocols.iter().map(|protocol| protocol.as_str()).collect();
+    format!(
+        "{} {}{habits} {} {:?} {:?}\nauth {:?}\nask {} {:?}\n{first} {} -> {}\n{}",
+        provider.urls.token,
+        rule.rotation.as_str(),
+        provider.access_token.lifetime_s,
+        provider.issuer.as_deref().unwrap_or("-"),
+        provider.iss_parameter,
+        provider.client_auth,
+        provider.authorize.base_scopes.join(" "),
+        provider.authorize.params,
+        target.scopes.join(&provider.scope_separator),
+        protocols.join(","),
+        lines(provider).join("\n"),
+    )
+}
+
+#[test]
+fn yahoo_and_aol_are_one_platform_under_two_names() {
+    let of = |login: &str, mail: &str| {
+        format!(
+            "https://api.login.{login}/oauth2/get_token strict 3600 \"https://api.login.{login}\" IfAdvertised\n\
+             auth [Basic, Post]\nask openid email {{}}\nmail mail-w -> imap,pop3,smtp\n\
+             imap+tls://imap.{mail}:993 XOAUTH2 IfAdvertised\nsmtp+tls://smtp.{mail}:465 XOAUTH2 IfAdvertised\n\
+             pop3+tls://pop.{mail}:995 XOAUTH2 IfAdvertised"
+        )
+    };
+    for (preset, login, mail) in
+        [("yahoo", "yahoo.com", "mail.yahoo.com"), ("aol", "aol.com", "aol.com")]
+    {
+        let provider = resolve(&app(preset)).unwrap();
+        assert_eq!(facts(&provider), of(login, mail));
+        let base = format!("https://api.login.{login}");
+        let urls = &provider.urls;
+        assert_eq!(urls.authorization.as_str(), format!("{base}/oauth2/request_auth"));
+        assert_eq!(urls.revocation.as_ref().unwrap().as_str(), format!("{base}/oauth2/revoke"));
+        assert_eq!(urls.userinfo.as_ref().unwrap().as_str(), format!("{base}/openid/v1/userinfo"));
+        assert_eq!(urls.jwks.as_ref().unwrap().as_str(), format!("{base}/openid/v1/certs"));
+        assert_eq!(urls.device, None);
+    }
+}
+
+#[test]
+fn fastmail_is_a_public_client_with_a_token_endpoint_called_refresh() {
+    let fastmail = resolve(&app("fastmail")).unwrap();
+    assert_eq!(
+        facts(&fastmail),
+        "https://api.fastmail.com/oauth/refresh strict 300 \"https://api.fastmail.com\" Required\n\
+         auth [None]\nask offline_access {}\n\
+         mail https://www.fastmail.com/dev/protocol-imap https://www.fastmail.com/dev/protocol-pop \
+         https://www.fastmail.com/dev/protocol-smtp -> imap,pop3,smtp\n\
+         imap+tls://imap.fastmail.com:993 OAUTHBEARER,XOAUTH2 IfAdvertised\n\
+         smtp+tls://smtp.fastmail.com:465 OAUTHBEARER,XOAUTH2 IfAdvertised\n\
+         pop3+tls://pop.fastmail.com:995 XOAUTH2 IfAdvertised"
+    );
+    assert!(!preset("fastmail").wants_secret());
+}
+
+#[test]
+fn yandex_wants_the_token_after_the_command_and_renews_both_together() {
+    assert_eq!(
+        facts(&resolve(&app("yandex")).unwrap()),
+        "https://oauth.yandex.com/token strict together 3600 \"-\" Ignore\n\
+         auth [Basic, Post]\nask  {\"force_confirm\": \"yes\"}\nmail mail:imap_full mail:smtp -> imap,smtp\n\
+         imap+tls://imap.yandex.com:993 XOAUTH2 Never\nsmtp+tls://smtp.yandex.com:465 XOAUTH2 IfAdvertised"
+    );
+}
+
+#[test]
+fn mailru_has_two_families_of_endpoints() {
+    let family =
+        |authority: &str| resolve(&App { authority: authority.into(), ..app("mailru") }).unwrap();
+    assert_eq!(
+        facts(&family("")),
+        "https://oauth.mail.ru/token strict id-in-form 3600 \"-\" Ignore\n\
+         auth [Basic]\nask  {\"prompt_force\": \"1\"}\nmail mail.imap -> imap,smtp\n\
+         imap+tls://imap.mail.ru:993 XOAUTH2 IfAdvertised\nsmtp+tls://smtp.mail.ru:465 XOAUTH2 IfAdvertised"
+    );
+    let other = family("O2.mail.ru");
+    assert_eq!(other.urls.authorization.as_str(), "https://o2.mail.ru/login");
+    assert_eq!(other.urls.token.as_str(), "https://o2.mail.ru/token");
+}
+
+#[test]
+fn zoho_is_asked_in_the_apps_own_data_centre() {
+    let centre =
+        |authority: &str| resolve(&App { authority: authority.into(), ..app("zoho") }).unwrap();
+    assert_eq!(
+        facts(&centre("")),
+        "https://accounts.zoho.com/oauth/v2/token none spacing=75 3600 \"https://accounts.zoho.com\" IfAdvertised\n\
+         auth [Post]\nask openid email {\"access_type\": \"offline\", \"prompt\": \"consent\"}\napi  -> \n"
+    );
+    let names = &preset("zoho").authority.unwrap().names;
+    assert_eq!(names.len(), 7);
+    for name in names {
+        let provider = centre(name);
+        assert_eq!(provider.issuer, Some(format!("https://{name}")));
+        for url in [&provider.urls.authorization, &provider.urls.token] {
+            assert_eq!(url.host_str(), Some(name.as_str()));
         }
+        assert_eq!(provider.urls.jwks.unwrap().host_str(), Some(name.as_str()));
+    }
+    let mut apis = app("zoho");
+    apis.extra_scopes = vec!["ZohoMail.messages.ALL".into()];
+    let scopes = resolve(&apis).unwrap().consent_scopes(&["api".into()]).join(",");
+    assert_eq!(scopes, "openid,email,ZohoMail.messages.ALL");
+    assert_eq!(preset("zoho").pinned_authority(TENANT), None);
+}
+
+#[test]
+fn the_government_cloud_is_microsoft_with_other_places() {
+    let (cloud, world) = (preset("microsoft-gcc-high"), preset("microsoft"));
+    let provider = resolve(&app("microsoft-gcc-high")).unwrap();
+    assert_eq!(
+        facts(&provider),
+        "https://login.microsoftonline.us/organizations/oauth2/v2.0/token replace scope idle=7776000 3600 \
+         \"https://login.microsoftonline.us/{tenantid}/v2.0\" Ignore\n\
+         auth [Post, Basic, None]\nask openid email profile offline_access {\"prompt\": \"select_account\"}\n\
+         graph https://graph.microsoft.us/User.Read https://graph.microsoft.us/Mail.ReadWrite \
+         https://graph.microsoft.us/Mail.Send -> \n\
+         imap+tls://outlook.office365.us:993 XOAUTH2 IfAdvertised probe\n\
+         smtp+starttls://smtp.office365.us:587 XOAUTH2 IfAdvertised\n\
+         pop3+tls://outlook.office365.us:995 XOAUTH2 IfAdvertised"
+    );
+    assert_eq!(cloud.errors.numbers, world.errors.numbers);
+    // There are no personal accounts, so no tenant is theirs.
+    assert_eq!(cloud.pinned_authority(MSA).as_deref(), Some(MSA));
+    assert!(cloud.domains.is_empty(), "no mailbox suggests it");
+    let all = Presets::embedded().unwrap();
+    for preset in all.iter().filter(|preset| preset.name.contains("gcc")) {
+        let mail = &preset.targets["mail"].scopes;
+        assert!(mail.iter().all(|scope| scope.starts_with("https://outlook.office365.us/")));
     }
 }
 
 #[test]
-fn microsofts_other_evidence_has_its_class() {
-    let microsoft = preset("microsoft");
-    for (code, suberror, number, expected) in [
-        ("invalid_grant", "bad_token", 0, NeedsConsent),
-        ("invalid_grant", "token_expired", 70043, NeedsConsent),
-        ("invalid_grant", "consent_required", 65001, NeedsConsent),
-        ("invalid_grant", "user_password_expired", 0, NeedsInteraction),
-        ("interaction_required", "basic_action", 0, NeedsInteraction),
-        ("interaction_required", "additional_action", 0, NeedsInteraction),
-        ("interaction_required", "message_only", 53003, BlockedByPolicy),
-        ("invalid_grant", "protection_policy_required", 0, BlockedByPolicy),
-        ("invalid_grant", "client_mismatch", 0, AppBroken),
-        ("interaction_required", "", 999_999, NeedsInteraction),
-        ("consent_required", "", 999_999, NeedsConsent),
-        ("invalid_client", "", 999_999, AppBroken),
-        ("unauthorized_client", "", 999_999, AppBroken),
-        ("invalid_resource", "", 999_999, AppBroken),
-        ("temporarily_unavailable", "", 0, Transient),
-    ] {
-        assert_eq!(
-            class(&microsoft, 400, code, suberror, &[number]),
-            expected,
-            "{code} {suberror} {number}"
-        );
-    }
+fn no_two_presets_claim_one_mail_domain() {
+    let presets = Presets::embedded().unwrap();
+    let mut domains: Vec<_> = presets.iter().flat_map(|preset| &preset.domains).collect();
+    let all = domains.len();
+    domains.sort_unstable();
+    domains.dedup();
+    assert_eq!(domains.len(), all);
 }
 
 #[test]
-fn the_habits_of_other_providers_are_known_everywhere() {
-    let custom = preset("custom");
-    for (status, code, expected) in [
-        (400, "invalid_refresh_token", NeedsConsent),
-        (401, "token_expired", NeedsConsent),
-        (401, "invalid_grant", NeedsConsent),
-        (403, "account_not_authorized", NeedsConsent),
-        (200, "invalid_code", NeedsConsent),
-        (400, "invalid_client", AppBroken),
-        (401, "invalid_client_secret", AppBroken),
-        (400, "invalid_redirect_uri", AppBroken),
-        (400, "parameter_absent", AppBroken),
-        (401, "invalid_callback", AppBroken),
-        (400, "invalid_target", AppBroken),
-        (400, "error_handling_request", Transient),
-    ] {
-        assert_eq!(class(&custom, status, code, "", &[]), expected, "{status} {code}");
-    }
-    let words = "you have made too many requests continuously. please try again after some time.";
-    let zoho = Evidence { status: 200, code: "access_denied", words, ..Evidence::default() };
-    assert_eq!(classify(&zoho, &custom.errors), Throttled);
-}
-
-#[test]
-fn no_row_stands_under_two_classes() {
-    for preset in Presets::embedded().unwrap().iter() {
-        let mut numbers: Vec<_> = preset.errors.numbers.values().flatten().collect();
-        let mut codes: Vec<_> = preset.errors.codes.values().flatten().collect();
-        let (all_numbers, all_codes) = (numbers.len(), codes.len());
-        numbers.sort_unstable();
-        numbers.dedup();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!((numbers.len(), codes.len()), (all_numbers, all_codes), "{}", preset.name);
-    }
+fn an_extension_needs_its_parent_before_it() {
+    const CHILD: (&str, &str) = (
+        "child.toml",
+        "extends = \"google\"\nname = \"child\"\n[endpoints]\ntoken = \"https://t/\"",
+    );
+    let child = Presets::from_files(&[FILES[0], CHILD]).unwrap().find("child").unwrap().clone();
+    let google = preset("google");
+    assert_eq!((&child.title, &child.targets), (&google.title, &google.targets));
+    assert_eq!((child.endpoints.token.as_str(), child.endpoints.jwks.as_str()), ("https://t/", ""));
+    assert!(child.domains.is_empty());
+    assert!(Presets::from_files(&[CHILD, FILES[0]]).is_err());
+    let number = ("child.toml", "extends = 7\nname = \"child\"");
+    assert!(
+        Presets::from_files(&[FILES[0], number]).unwrap_err().to_string().contains("child.toml")
+    );
 }

@@ -3,18 +3,24 @@
 //! Never lets through what was sent in secret, nor a run that looks like a token. Invariant: the result is printable
 //! ASCII of bounded length. Next: [`answer`](super::answer) puts it into `Refused`.
 
-use crate::domain::secret::Secret;
+use url::form_urlencoded::byte_serialize;
+use zeroize::Zeroizing;
 
 const LONGEST_WORDS: usize = 300;
 const LONGEST_CODE: usize = 64;
 const TOKEN_LENGTH: usize = 20;
 const GAP: &str = "[..]";
 
-/// A description: without the secrets `sent`, without token-like runs, printable, at most 300 bytes.
-pub(super) fn words(text: &str, sent: &[&Secret]) -> String {
+/// A description: without the `secrets`, as they are and as a form writes them, without token-like runs, printable, at most 300 bytes.
+pub(super) fn words(text: &str, secrets: &[&str]) -> String {
     let mut text = text.to_owned();
-    for secret in sent.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.expose(), GAP);
+    let encoded = secrets.iter().map(|secret| byte_serialize(secret.as_bytes()).collect());
+    let plain = secrets.iter().map(|secret| (*secret).to_owned());
+    let mut hidden: Vec<Zeroizing<String>> = plain.chain(encoded).map(Zeroizing::new).collect();
+    // The longer first: one may be a part of another.
+    hidden.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in hidden.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret.as_str(), GAP);
     }
     let printable: String =
         text.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
@@ -34,8 +40,8 @@ pub(super) fn words(text: &str, sent: &[&Secret]) -> String {
 
 /// An error code: lower case, `a-z 0-9 _ . -`, at most 64 bytes; anything else becomes `_`, and a
 /// code with a secret in it is no code.
-pub(super) fn code(text: &str, sent: &[&Secret]) -> String {
-    let text = words(text, sent);
+pub(super) fn code(text: &str, secrets: &[&str]) -> String {
+    let text = words(text, secrets);
     if text.contains(GAP) {
         return "unreadable".to_owned();
     }
@@ -85,9 +91,10 @@ mod tests {
 
     #[test]
     fn what_was_sent_does_not_come_back() {
-        let secret = Secret::from("hunter two");
-        assert_eq!(words("no such thing: hunter two", &[&secret]), "no such thing: [..]");
-        assert_eq!(code("hunter two", &[&secret]), "unreadable");
+        let secrets = ["hunter", "hunter two", "a/b+c"];
+        assert_eq!(words("no such thing: hunter two", &secrets), "no such thing: [..]");
+        assert_eq!(words("in token=hunter+two&x=a%2Fb%2Bc", &secrets), "in token=[..]&x=[..]");
+        assert_eq!(code("hunter two", &secrets), "unreadable");
     }
 
     #[test]

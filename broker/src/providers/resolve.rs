@@ -13,7 +13,7 @@ use crate::domain::app::App;
 use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
 use crate::domain::provider::{InitialResponse, MailServer, RefreshRule, Target};
 use crate::providers::address::{AddressRefused, AddressRule};
-use crate::providers::preset::{AuthorizeRule, Preset, PresetServer};
+use crate::providers::preset::{AuthorityRule, AuthorizeRule, Preset, PresetServer};
 use crate::providers::resolved::{Resolved, Urls};
 
 /// The app row does not make a provider; the message names the field and the remedy, never a value.
@@ -50,10 +50,16 @@ pub enum SettingsError {
         /// The preset.
         preset: String,
     },
-    /// Not an authority, or the preset has none.
-    #[error(
-        "authority must be consumers, organizations, common, a tenant id or a domain, and empty without tenants"
-    )]
+    /// Not one of the preset's authorities.
+    #[error("authority is not one of preset {preset}: {known}")]
+    UnknownAuthority {
+        /// The preset.
+        preset: String,
+        /// What may stand there.
+        known: String,
+    },
+    /// The preset has no authorities.
+    #[error("authority must be empty: the provider has neither tenants nor data centres")]
     Authority,
 }
 
@@ -63,7 +69,9 @@ impl SettingsError {
         match self {
             Self::NoClientId => "app.client_id",
             Self::NoEndpoint { .. } | Self::NotUrl { .. } | Self::Refused { .. } => "app.endpoints",
-            Self::NoIssuer { .. } | Self::Authority => "app.authority",
+            Self::NoIssuer { .. } | Self::UnknownAuthority { .. } | Self::Authority => {
+                "app.authority"
+            }
         }
     }
 }
@@ -82,8 +90,8 @@ impl Preset {
         if app.client_id.is_empty() {
             return Err(SettingsError::NoClientId);
         }
-        let issuer = self.issuer_of(app)?;
         let authority = self.authority_of(app, pinned.filter(|pinned| !pinned.is_empty()))?;
+        let issuer = self.issuer_of(app, authority.as_deref())?;
         let base =
             if app.base_scopes.is_empty() { &self.authorize.base_scopes } else { &app.base_scopes };
         Ok(Resolved {
@@ -91,7 +99,7 @@ impl Preset {
             preset: self.name.clone(),
             client_id: app.client_id.clone(),
             issuer,
-            personal_tenant: self.authority.as_ref().map(|rule| rule.personal_tenant.clone()),
+            personal_tenant: self.authority.as_ref().and_then(|rule| rule.personal_tenant.clone()),
             iss_parameter: self.iss_parameter,
             client_auth: app
                 .client_auth
@@ -118,16 +126,21 @@ impl Preset {
     /// The authority to keep with an account after sign-in, from the `tid` of its ID token: `consumers` for personal
     /// accounts, else the tenant itself. None where the provider has no tenants.
     pub fn pinned_authority(&self, tid: &str) -> Option<String> {
-        let rule = self.authority.as_ref()?;
-        let personal = tid.eq_ignore_ascii_case(&rule.personal_tenant);
+        let rule = self.authority.as_ref().filter(|rule| rule.tenants)?;
+        let personal = rule.personal_tenant.as_ref().is_some_and(|id| tid.eq_ignore_ascii_case(id));
         Some(if personal { "consumers".to_owned() } else { tid.to_ascii_lowercase() })
     }
 
-    fn issuer_of(&self, app: &App) -> Result<Option<String>, SettingsError> {
+    fn issuer_of(
+        &self,
+        app: &App,
+        authority: Option<&str>,
+    ) -> Result<Option<String>, SettingsError> {
         let discovered = if self.needs_issuer { app.authority.as_str() } else { "" };
         let given = [app.endpoints.issuer.as_str(), discovered];
         let given = given.into_iter().find(|issuer| !issuer.is_empty()).map(str::to_owned);
-        let issuer = given.or_else(|| self.issuer.clone());
+        let own = || self.issuer.as_deref().map(|issuer| at(issuer, authority));
+        let issuer = given.or_else(own);
         if self.needs_issuer && issuer.is_none() {
             return Err(SettingsError::NoIssuer { preset: self.name.clone() });
         }
@@ -140,11 +153,20 @@ impl Preset {
         pinned: Option<&str>,
     ) -> Result<Option<String>, SettingsError> {
         let wanted = pinned.unwrap_or(&app.authority);
+        let named = |rule: &AuthorityRule| {
+            rule.names.iter().any(|name| name.eq_ignore_ascii_case(wanted))
+                || (rule.tenants && is_tenant(wanted))
+        };
         match &self.authority {
             None if self.needs_issuer || wanted.is_empty() => Ok(None),
+            None => Err(SettingsError::Authority),
             Some(rule) if wanted.is_empty() => Ok(Some(rule.default.clone())),
-            Some(_) if is_authority(wanted) => Ok(Some(wanted.to_ascii_lowercase())),
-            _ => Err(SettingsError::Authority),
+            Some(rule) if named(rule) => Ok(Some(wanted.to_ascii_lowercase())),
+            Some(rule) => Err(SettingsError::UnknownAuthority {
+                preset: self.name.clone(),
+                known: rule.names.join(", ")
+                    + if rule.tenants { ", a tenant id or a domain" } else { "" },
+            }),
         }
     }
 
@@ -231,22 +253,25 @@ fn checked(
     tenant: Option<&str>,
     rule: AddressRule,
 ) -> Result<Url, SettingsError> {
-    let text = tenant.map_or_else(|| text.to_owned(), |tenant| text.replace("{tenant}", tenant));
-    let url = Url::parse(&text).map_err(|_| SettingsError::NotUrl { field })?;
+    let url = Url::parse(&at(text, tenant)).map_err(|_| SettingsError::NotUrl { field })?;
     rule.check(&url).map_err(|why| SettingsError::Refused { field, why })?;
     Ok(url)
 }
 
-/// A word of the list, a GUID or a domain: nothing that could change the path it is put into.
-fn is_authority(text: &str) -> bool {
+/// A template with the authority in its place.
+fn at(template: &str, authority: Option<&str>) -> String {
+    authority.map_or_else(|| template.to_owned(), |name| template.replace("{tenant}", name))
+}
+
+/// A GUID or a domain: nothing that could change the path it is put into. But for one of the names, a word without a dot
+/// is no tenant.
+fn is_tenant(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    let words = ["common", "organizations", "consumers"];
-    let word = words.iter().any(|known| known.eq_ignore_ascii_case(text));
     let guid = text.len() == 36 && uuid::Uuid::try_parse(text).is_ok();
     let domain = text.len() <= 253 && text.contains('.') && text.split('.').all(label);
-    word || guid || domain
+    guid || domain
 }
 
 /// The resource that a scope written as a URL belongs to.

@@ -38,12 +38,12 @@ pub struct WireSettings {
 }
 
 impl Default for WireSettings {
-    /// 5 s, 10 s, 64 KiB, the system's roots, public https only.
+    /// 5 s, 10 s, 128 KiB (a refresh token of 64 KiB and its company fit), the system's roots, public https only.
     fn default() -> Self {
         Self {
             connect_deadline: Duration::from_secs(5),
             total_deadline: Duration::from_secs(10),
-            answer_cap: 64 * 1024,
+            answer_cap: 128 * 1024,
             extra_ca_file: None,
             addresses: AddressRule::default(),
         }

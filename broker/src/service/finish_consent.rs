@@ -308,6 +308,7 @@ impl Pending {
                 token_type: packed.token_type,
                 expires_in: Some(left),
                 refresh_token: Some(refresh_token.clone()),
+                refresh_expires_in: None,
                 scopes: packed.scopes,
                 id_token: None,
             },
