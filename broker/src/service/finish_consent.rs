@@ -139,7 +139,7 @@ impl Service {
                 // Numbered here, where no refresh can take the number meanwhile.
                 let newest = tx.current_grant(account.id).await?;
                 let generation = newest.map_or(0, |grant| grant.generation) + 1;
-                let grant = service.first_grant(account.id, generation, &pending.refresh_token);
+                let grant = service.first_grant(account.id, generation, &pending);
                 let token = service.first_token(account.id, generation, &pending);
                 let account = if fresh {
                     tx.insert_account(&sealer.guard(account.clone())).await?;
@@ -222,7 +222,7 @@ impl Service {
         &self,
         account: AccountId,
         generation: i64,
-        token: &Secret,
+        pending: &Pending,
     ) -> Result<Grant, Error> {
         let now = self.parts.clock.now();
         let id = GrantId::new(now, &self.parts.entropy);
@@ -232,10 +232,10 @@ impl Service {
             account,
             generation,
             parent: 0,
-            refresh_token: Some(self.parts.sealer.seal(&place, token)?),
+            refresh_token: Some(self.parts.sealer.seal(&place, &pending.refresh_token)?),
             received_at: now,
             proven: false,
-            ends_at: None,
+            ends_at: pending.issued.refresh_expires_in.map(|life| now.after(life)),
             carried: false,
             refusals: 0,
         })
@@ -266,6 +266,8 @@ struct Packed {
     refresh_token: Zeroizing<String>,
     token_type: String,
     ends_at: i64,
+    #[serde(default)]
+    grant_ends_at: Option<i64>,
     scopes: Option<Vec<String>>,
 }
 
@@ -283,6 +285,7 @@ impl Pending {
             refresh_token: Zeroizing::new(self.refresh_token.expose().to_owned()),
             token_type: self.issued.token_type.clone(),
             ends_at: now.after(life).millis(),
+            grant_ends_at: self.issued.refresh_expires_in.map(|life| now.after(life).millis()),
             scopes: self.issued.scopes.clone(),
         };
         let json = Secret::new(serde_json::to_string(&packed).map_err(Error::ours)?);
@@ -308,7 +311,9 @@ impl Pending {
                 token_type: packed.token_type,
                 expires_in: Some(left),
                 refresh_token: Some(refresh_token.clone()),
-                refresh_expires_in: None,
+                refresh_expires_in: packed
+                    .grant_ends_at
+                    .map(|end| now.until(Time::from_millis(end))),
                 scopes: packed.scopes,
                 id_token: None,
             },

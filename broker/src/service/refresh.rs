@@ -216,10 +216,7 @@ impl Service {
         Rules {
             rotation: provider.refresh.rotation,
             grace: Duration::from_secs(provider.refresh.grace_s.into()),
-            idle: provider
-                .refresh
-                .idle_days
-                .map(|days| Duration::from_secs(u64::from(days) * 86_400)),
+            idle: provider.refresh.idle_s.map(Duration::from_secs),
             confirm_after: settings.confirm_after,
             lease: settings.lease,
         }

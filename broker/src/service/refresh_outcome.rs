@@ -13,9 +13,9 @@ use crate::domain::event::{Event, What};
 use crate::domain::grant::{AccessToken, Grant};
 use crate::domain::ids::{AccountId, GrantId, TokenId};
 use crate::domain::provider::Issued;
-use crate::domain::refresh::AppGate;
 use crate::domain::refresh::keep::{Brought, Keeping, keep};
 use crate::domain::refresh::settle::{Settlement, settle};
+use crate::domain::refresh::{AppGate, schedule};
 use crate::domain::refusal::{RefusalClass, Refused};
 use crate::domain::secret::Secret;
 use crate::domain::token;
@@ -77,7 +77,7 @@ impl Service {
         let life = issued.expires_in;
         let brought = Brought {
             refresh_token: issued.refresh_token.is_some(),
-            grant_ends_at: None,
+            grant_ends_at: issued.refresh_expires_in.map(|life| received.after(life)),
             expires_at: issued.access_token.as_ref().map(|_| token::expiry(received, life)),
         };
         let keeping = keep(&ledger, &spending.spend, &brought, (&ground.rules, received));
@@ -88,23 +88,39 @@ impl Service {
             tx.put_access_token(token).await?;
         }
         tx.forget_attempt(spending.attempt.id).await?;
-        let end = TurnEnd {
-            failures: 0,
-            not_before: Time::from_millis(0),
-            due_at: keeping.due_at,
-            class: String::new(),
-            code: String::new(),
-            refreshed_at: Some(received),
-        };
+        let end = self.turn_after(&keeping, token.is_some(), ledger.failures, received);
         tx.end_turn(id, (&self.parts.replica, spending.fence), &end).await?;
         if let Some(standing) = keeping.standing {
             self.restand(tx, &account, standing, ("", "")).await?;
         }
-        self.open_app(tx, ground, ledger.app).await?;
+        if token.is_some() {
+            self.open_app(tx, ground, ledger.app).await?;
+        }
         tx.append_audit(self.refresh_event(ground, spending, 0)).await?;
         tx.ring(id).await?;
         failpoint::reach("refresh.sealed");
         Ok(true)
+    }
+
+    /// An answer that holds a new refresh token and no access token is kept, and counts as a failure all the same.
+    fn turn_after(
+        &self,
+        keeping: &Keeping,
+        worked: bool,
+        failures: u32,
+        received: Time,
+    ) -> TurnEnd {
+        let mut dice = self.parts.entropy.clone();
+        let failures = if worked { 0 } else { failures.saturating_add(1) };
+        let again = schedule::retry(failures, None, received, &mut dice);
+        TurnEnd {
+            failures,
+            not_before: if worked { Time::from_millis(0) } else { again },
+            due_at: if worked { keeping.due_at } else { Some(again) },
+            class: if worked { String::new() } else { RefusalClass::Ambiguous.as_str().to_owned() },
+            code: if worked { String::new() } else { "no_token".to_owned() },
+            refreshed_at: worked.then_some(received),
+        }
     }
 
     async fn unwanted(&self, tx: &mut Tx, ground: &Ground, spending: &Spending) -> Stored<bool> {

@@ -33,6 +33,8 @@ struct Packed {
     refresh_token: Option<Zeroizing<String>>,
     token_type: String,
     expires_in_s: Option<u64>,
+    #[serde(default)]
+    refresh_expires_in_s: Option<u64>,
     scopes: Option<Vec<String>>,
 }
 
@@ -57,6 +59,7 @@ impl Service {
             refresh_token: issued.refresh_token.as_ref().map(clear),
             token_type: issued.token_type.clone(),
             expires_in_s: issued.expires_in.map(|life| life.as_secs()),
+            refresh_expires_in_s: issued.refresh_expires_in.map(|life| life.as_secs()),
             scopes: issued.scopes.clone(),
         };
         let json = Secret::new(serde_json::to_string(&packed).map_err(Error::ours)?);
@@ -127,6 +130,7 @@ impl Service {
             token_type: packed.token_type,
             expires_in: packed.expires_in_s.map(Duration::from_secs),
             refresh_token: packed.refresh_token.map(secret),
+            refresh_expires_in: packed.refresh_expires_in_s.map(Duration::from_secs),
             scopes: packed.scopes,
             id_token: None,
         };

@@ -39,13 +39,16 @@ pub fn keep(
 ) -> Keeping {
     let number =
         1 + ledger.generations.iter().map(|it| it.number).max().unwrap_or(spend.generation);
+    let spent = ledger.generations.iter().find(|it| it.number == spend.generation);
+    let (carried, old_end) = (!brought.refresh_token, spent.and_then(|spent| spent.ends_at));
     let generation = Generation {
         number,
         parent: spend.generation,
         received_at: now,
-        ends_at: brought.grant_ends_at,
+        // Where nothing is said of it, carrying a token over does not make it live longer.
+        ends_at: brought.grant_ends_at.or_else(|| carried.then_some(old_end).flatten()),
         usable: true,
-        carried: !brought.refresh_token,
+        carried,
         refusals: 0,
     };
     // The provider itself takes back what it, or a refusal that we believed, said before.
