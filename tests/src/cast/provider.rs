@@ -206,6 +206,13 @@ impl Truth {
         self.0.state().tally.rate()
     }
 
+    /// The refresh token that a mailbox was issued last, dead or alive.
+    pub fn newest_refresh(&self, user: &str) -> Option<TokenRecord> {
+        let state = self.0.state();
+        let mut newest_first = state.ledger.of_user(user).rev();
+        newest_first.find(|record| record.kind == Kind::Refresh).cloned()
+    }
+
     /// Whether a token would be accepted now, without counting as a use.
     pub fn is_live(&self, token: &str) -> bool {
         let now = self.0.clock.now_ms();
