@@ -6,6 +6,7 @@
 
 mod clients;
 mod fleet;
+mod grip;
 mod judge;
 mod load;
 pub mod plan;

@@ -31,8 +31,11 @@ pub const FAILPOINTS: [&str; 11] = [
     "consent.exchanged",
     "consent.live",
     "revoke.stored",
-    "spill.written",
+    SPILL,
 ];
+
+/// Reached only when an answer cannot be stored.
+pub(super) const SPILL: &str = "spill.written";
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -82,7 +85,11 @@ impl Plan {
             .map(|kill| match named.get(kill) {
                 Some(name) => self.at(name, &mut dice),
                 None if !named.is_empty() && dice.random_range(0..10) < 6 => {
-                    self.at(named[dice.random_range(0..named.len())], &mut dice)
+                    let name = named[dice.random_range(0..named.len())];
+                    // Seconds pass until a broker gives up storing: that one has its turn less often.
+                    let again = name != SPILL || dice.random_range(0..8) == 0;
+                    let name = if again { name } else { named[0] };
+                    self.at(name, &mut dice)
                 }
                 None => {
                     let after = Duration::from_millis(dice.random_range(20..=800));
@@ -100,7 +107,11 @@ impl Plan {
             Some(("refresh", _)) => u32::try_from(self.accounts * self.modes.len()).unwrap_or(0),
             _ => 0,
         };
-        let most = if judged > 0 { 12 } else { 2 };
+        let most = match name {
+            SPILL => 1,
+            _ if judged > 0 => 12,
+            _ => 2,
+        };
         Point::Failpoint { name, nth: judged + dice.random_range(1..=most) }
     }
 }
@@ -194,6 +205,15 @@ impl Point {
             Self::Moment { again: None, .. } => "random",
             Self::Moment { .. } => "random, then at start",
             Self::Failpoint { name, .. } => name,
+        }
+    }
+
+    /// How long it may take to be reached.
+    pub(super) fn patience(self) -> Duration {
+        match self {
+            Self::Moment { after, .. } => after,
+            Self::Failpoint { name: SPILL, .. } => Duration::from_secs(15),
+            Self::Failpoint { .. } => Duration::from_secs(3),
         }
     }
 

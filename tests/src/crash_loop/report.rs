@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::plan::Mode;
 
+/// So many broken invariants are shown to people.
+const SHOWN: usize = 20;
+
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -104,8 +107,11 @@ impl std::fmt::Display for Report {
                 mode.name()
             )?;
         }
-        for what in &self.broken {
+        for what in self.broken.iter().take(SHOWN) {
             writeln!(f, "BROKEN  {what}")?;
+        }
+        if self.broken.len() > SHOWN {
+            writeln!(f, "BROKEN  and {} more", self.broken.len() - SHOWN)?;
         }
         if !self.failpoints {
             writeln!(f, "The broker has no failpoints: all kills were at random moments.")?;

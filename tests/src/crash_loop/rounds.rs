@@ -10,14 +10,15 @@ use anyhow::{Result, ensure};
 use tokio_util::sync::CancellationToken;
 
 use super::clients::Clients;
+use super::grip::Grip;
 use super::judge::{self, Died, Finding};
 use super::load::{self, Mix};
-use super::plan::{Plan, Point, Sabotage, VARIABLE};
+use super::plan::{Plan, Point, SPILL, Sabotage, VARIABLE};
 use super::report::Report;
 use super::scene::Scene;
 
-/// How long a failpoint may take to be reached.
-const REACHED: Duration = Duration::from_secs(3);
+/// How long a process that died may take to be seen dead.
+const SEEN: Duration = Duration::from_secs(3);
 /// So many broken invariants are enough.
 const ENOUGH: usize = 20;
 const SIGKILL: i32 = 9;
@@ -106,7 +107,14 @@ impl Run {
         let stop = CancellationToken::new();
         let mix = Mix::towards(point.label());
         let mut running = load::start(&self.scene, &clients, (seed, mix), &stop);
+        let grip = match point.label() {
+            SPILL => Some(Grip::take(&self.scene).await?),
+            _ => None,
+        };
         self.wait_for_death(point).await?;
+        if let Some(grip) = grip {
+            grip.release().await;
+        }
         stop.cancel();
         tokio::time::sleep(LAST_WORDS).await;
         clients.bury();
@@ -161,12 +169,8 @@ impl Run {
     }
 
     async fn wait_for_death(&mut self, point: Point) -> Result<()> {
-        let patience = match point {
-            Point::Moment { after, .. } => after,
-            Point::Failpoint { .. } => REACHED,
-        };
         let began = Instant::now();
-        while began.elapsed() < patience {
+        while began.elapsed() < point.patience() {
             if self.scene.house.broker()?.ended().is_some() {
                 let tail = self.scene.house.tails();
                 ensure!(self.was_killed()?, "the broker ended by itself\n{tail}");
@@ -184,7 +188,7 @@ impl Run {
         let began = Instant::now();
         while !self.was_killed()? {
             let tail = self.scene.house.tails();
-            ensure!(began.elapsed() < REACHED, "the broker lives and does not answer\n{tail}");
+            ensure!(began.elapsed() < SEEN, "the broker lives and does not answer\n{tail}");
             tokio::time::sleep(POLL).await;
         }
         Ok(())
