@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
+use e2e::crash_loop::plan::FAILPOINTS;
 use e2e::crash_loop::{Mode, Plan, Report, Sabotage, run};
 use e2e::world::Engine;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,6 +23,7 @@ Examples:
   crash-loop --kills 1000                       on SQLite, every rotation mode
   crash-loop --kills 200 --engine postgres --rotation strict
   crash-loop --seed 42 --kills 50               the same choices again
+  crash-loop --at refresh.answered --at refresh.kept    only there and at random moments
   crash-loop --sabotage store-first --expect-loss    a broker without that guard is found out
 
 Exit codes: 0 nothing was lost, 1 an invariant was broken (the other way round with --expect-loss), 2 wrong usage."
@@ -44,6 +47,9 @@ struct Arguments {
     /// Spoil the broker, to see that it is found out
     #[arg(long, value_enum)]
     sabotage: Option<Sabotage>,
+    /// Kill at these failpoints and at random moments only (may be repeated)
+    #[arg(long, value_parser = PossibleValuesParser::new(FAILPOINTS), value_name = "FAILPOINT")]
+    at: Vec<String>,
     /// A broken invariant is what is wanted: exit code 0 then, else 1
     #[arg(long)]
     expect_loss: bool,
@@ -98,6 +104,10 @@ fn plan_of(arguments: &Arguments) -> Result<Plan> {
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let mut plan = Plan::new(arguments.kills, engine, seed)?;
     plan.accounts = arguments.accounts;
+    if !arguments.at.is_empty() {
+        ensure!(!plan.failpoints.is_empty(), "the broker was built without failpoints");
+        plan.failpoints.retain(|name| arguments.at.iter().any(|wanted| wanted == name));
+    }
     plan.sabotage = arguments.sabotage;
     plan.folder.clone_from(&arguments.folder);
     plan.modes = match arguments.rotation {

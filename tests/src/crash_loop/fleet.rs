@@ -42,12 +42,15 @@ pub(super) struct Facts {
     pub(super) granted: u64,
     /// Calls for a token since then that ended without an answer.
     pub(super) unsure: u64,
+    /// Found lost by a judgement that a kill cut off: whether that was told at the start.
+    pub(super) lost: Option<bool>,
 }
 
 impl Member {
     pub(super) fn new(mode: Mode, mailbox: String, name: String) -> Self {
         let (status, epoch) = (Status::Active, 0);
-        let facts = Facts { status, epoch, generation: 0, newest: 0, granted: 0, unsure: 0 };
+        let facts =
+            Facts { status, epoch, generation: 0, newest: 0, granted: 0, unsure: 0, lost: None };
         Self { mode, mailbox, name, facts: Mutex::new(facts) }
     }
 
@@ -67,6 +70,7 @@ impl Facts {
     pub(super) fn settle(&mut self, generation: i64, newest: usize) {
         self.begin_epoch();
         (self.status, self.generation, self.newest) = (Status::Active, generation, newest);
+        self.lost = None;
     }
 }
 

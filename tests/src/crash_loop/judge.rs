@@ -137,12 +137,13 @@ impl Actor {
                 works
             }
             _ => {
-                (finding.lost, finding.named) = (true, true);
+                (finding.lost, finding.named) = (true, known.lost.unwrap_or(true));
                 false
             }
         };
-        if finding.lost {
+        if finding.lost && known.lost.is_none() {
             self.judge_loss(&known, &finding, &account);
+            self.member.facts().lost = Some(finding.named);
         }
         if !works {
             self.connect_again().await?;
