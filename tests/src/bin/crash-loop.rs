@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 use e2e::crash_loop::plan::FAILPOINTS;
@@ -88,7 +88,11 @@ async fn main() -> Result<ExitCode> {
         let (lost, broken) = (report.lost(|_| true), report.broken.len());
         bar.set_message(format!("{lost} tokens lost, {broken} invariants broken"));
     };
-    let report = Box::pin(run(&plan, &mut shown)).await?;
+    let report = tokio::select! {
+        report = Box::pin(run(&plan, &mut shown)) => report?,
+        // Broker and database go with the loop.
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; the seed was {}", plan.seed),
+    };
     bar.finish_and_clear();
     let text = if arguments.json { format!("{:#}", report.json()) } else { report.to_string() };
     writeln!(std::io::stdout(), "{text}")?;
@@ -122,6 +126,8 @@ fn plan_of(arguments: &Arguments) -> Result<Plan> {
     }
     let switch = plan.sabotage.and_then(Sabotage::switch);
     let able = !plan.failpoints.is_empty() || switch.is_none();
+    let forgetful = plan.sabotage == Some(Sabotage::Rollback);
+    ensure!(!forgetful || engine == Engine::Sqlite, "--sabotage rollback is for SQLite only");
     ensure!(able, "this sabotage needs a broker that was built with failpoints");
     Ok(plan)
 }

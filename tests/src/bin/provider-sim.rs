@@ -17,8 +17,8 @@ Examples:
       consents by itself; a refresh token works once, its second use kills all its kin
   provider-sim --port 9400 --latency 20 --jitter 30 --answer-latency 100 --issue 1000
       slow as in life, with 1000 accounts; GET /_sim/users has their refresh tokens
-  provider-sim --json --settings sim.json | head -n 1 | jq -r .issuer
-      for scripts: the first line is one JSON object
+  provider-sim --json --settings sim.json >sim.out &
+      for scripts: its one line is a JSON object, so `jq -r .issuer sim.out` says where it is
 
 While it runs ($I is the issuer that it prints):
   curl -d grant_type=refresh_token -d refresh_token=$RT -u test-client:cs-test-client $I/token

@@ -42,9 +42,14 @@ impl Mix {
     pub(super) fn towards(label: &str) -> Self {
         match label.split_once('.') {
             Some(("consent", _)) => Self { consents: 60, revocations: 5 },
-            Some(("revoke", _)) => Self { consents: 2, revocations: 30 },
+            Some(("revoke", _)) => Self::revoking(),
             _ => Self { consents: 2, revocations: 2 },
         }
+    }
+
+    /// One in which much is revoked.
+    pub(super) fn revoking() -> Self {
+        Self { consents: 2, revocations: 30 }
     }
 }
 
@@ -77,7 +82,12 @@ impl Actor {
             match status {
                 Status::Active if thrown < mix.revocations => self.revoke().await,
                 Status::Active if thrown < mix.revocations + mix.consents => self.consent().await,
-                Status::Active if thrown < 60 => self.refresh().await,
+                Status::Active if thrown < 40 => self.refresh().await,
+                Status::Active if thrown < 70 => {
+                    self.refresh().await;
+                    // Its answer names no token; this one does, so that a loss of it has no excuse.
+                    self.ask().await;
+                }
                 Status::Revoked | Status::Unsure if thrown < 50 => self.consent().await,
                 _ => self.ask().await,
             }

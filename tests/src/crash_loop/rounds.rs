@@ -19,7 +19,7 @@ use super::scene::Scene;
 
 /// How long a process that died may take to be seen dead.
 const SEEN: Duration = Duration::from_secs(3);
-/// So many broken invariants are enough.
+/// So many broken invariants are enough, where none is wanted.
 const ENOUGH: usize = 20;
 const SIGKILL: i32 = 9;
 const POLL: Duration = Duration::from_millis(2);
@@ -52,7 +52,7 @@ pub async fn run(plan: &Plan, mut progress: impl FnMut(&Report)) -> Result<Repor
         run.report.broken = run.scene.verdicts.all();
         run.report.took = began.elapsed();
         progress(&run.report);
-        if run.report.broken.len() >= ENOUGH {
+        if run.report.broken.len() >= ENOUGH && plan.sabotage.is_none() {
             break;
         }
     }
@@ -105,7 +105,7 @@ impl Run {
         let Some(point) = point else { return Ok(()) };
         self.scene.set_slow(true);
         let stop = CancellationToken::new();
-        let mix = Mix::towards(point.label());
+        let mix = if self.rolls_back { Mix::revoking() } else { Mix::towards(point.label()) };
         let mut running = load::start(&self.scene, &clients, (seed, mix), &stop);
         let grip = match point.label() {
             SPILL => Some(Grip::take(&self.scene).await?),
@@ -160,6 +160,7 @@ impl Run {
 
     /// Starts it and kills it while it starts.
     async fn die_at_start(&mut self, after: Duration) -> Result<()> {
+        self.let_calls_end().await?;
         self.scene.house.set_environment(Vec::new());
         let mut process = self.scene.house.serve()?;
         tokio::time::sleep(after).await;
