@@ -2,7 +2,7 @@
 # make crash-loop: kills the real broker under load again and again and checks that nothing is lost; 1000 kills take about 25 minutes.
 #   KILLS=1000  ENGINE=sqlite|postgres  ROTATION=all|none|replace|grace|strict  SEED=n repeats the choices of an earlier run
 # Prints a table by rotation mode and place of the kill, and the seed. Exit: 0 nothing lost, 1 an invariant is broken,
-# 3 PostgreSQL is wanted and not installed.
+# 2 it could not be run, 3 PostgreSQL is wanted and not installed.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

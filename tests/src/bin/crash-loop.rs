@@ -26,7 +26,7 @@ Examples:
   crash-loop --at refresh.answered --at refresh.kept    only there and at random moments
   crash-loop --sabotage store-first --expect-loss    a broker without that guard is found out
 
-Exit codes: 0 nothing was lost, 1 an invariant was broken (the other way round with --expect-loss), 2 wrong usage."
+Exit codes: 0 nothing was lost, 1 an invariant was broken (the other way round with --expect-loss), 2 wrong usage or it could not be run."
 )]
 struct Arguments {
     /// How many kills
@@ -77,8 +77,18 @@ enum Rotations {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match Box::pin(play(Arguments::parse())).await {
+        Ok(code) => code,
+        Err(error) => {
+            // Without a reader there is nobody to tell.
+            drop(writeln!(std::io::stderr(), "crash-loop: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn play(arguments: Arguments) -> Result<ExitCode> {
     let plan = plan_of(&arguments)?;
     let bar = ProgressBar::new(plan.kills as u64);
     let style = "[{elapsed_precise}] {bar:30} {pos}/{len} kills, about {eta} left, {msg}";
