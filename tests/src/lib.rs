@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod cast;
+pub mod crash_loop;
 pub mod demo;
 pub mod leaks;
 pub mod world;

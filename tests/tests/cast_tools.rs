@@ -91,3 +91,41 @@ async fn the_shipped_simulator_says_where_it_is_and_answers_there() -> Result<()
     simulator.kill().await?;
     Ok(())
 }
+
+/// Runs the shipped simulator, kept by its handle, and its first line.
+async fn shipped(arguments: &[&str]) -> Result<(tokio::process::Child, String)> {
+    let mut simulator = Command::new(env!("CARGO_BIN_EXE_provider-sim"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut lines = BufReader::new(simulator.stdout.take().context("no output")?).lines();
+    let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await??;
+    Ok((simulator, line.context("it said nothing")?))
+}
+
+#[tokio::test]
+async fn the_shipped_simulator_starts_with_one_line_of_json_and_the_accounts_it_was_told()
+-> Result<()> {
+    let (mut simulator, line) = shipped(&["--json", "--issue", "3", "--latency", "1"]).await?;
+    let said: serde_json::Value = serde_json::from_str(&line)?;
+    let issuer = said["issuer"].as_str().context("no issuer")?;
+    assert_eq!(said["client_id"], "test-client");
+    let users = Browser::new()?.open(&format!("{issuer}/_sim/users")).await?;
+    let users: serde_json::Value = serde_json::from_str(&users.text)?;
+    assert_eq!(users.as_object().map(serde_json::Map::len), Some(3));
+    let current = &users["user-000002@example.test"]["current"];
+    assert!(current["token"].as_str().context("no token")?.starts_with("rt-"));
+    simulator.kill().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_help_of_the_shipped_simulator_teaches_with_examples() -> Result<()> {
+    let run = Command::new(env!("CARGO_BIN_EXE_provider-sim")).arg("--help").output().await?;
+    let help = String::from_utf8(run.stdout)?;
+    for taught in ["Examples:", "--rotation strict", "/_sim/faults", "docs/provider-simulator.md"] {
+        assert!(help.contains(taught), "{taught} is not in\n{help}");
+    }
+    Ok(())
+}

@@ -53,6 +53,12 @@ impl Clock {
             Hands { frozen_at: Some(at_ms), ahead_ms: 0 };
     }
 
+    /// Lets the clock run with the system's, `ahead_ms` before it or (negative) behind it: a clock that is set wrong.
+    pub fn offset(&self, ahead_ms: i64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Hands { frozen_at: None, ahead_ms };
+    }
+
     /// Lets the clock run with the system's again, without what was added by hand.
     pub fn run(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Hands::default();

@@ -11,6 +11,7 @@ pub mod client_auth;
 pub mod codes;
 pub mod discovery;
 pub mod faults;
+pub mod http_date;
 pub mod identity;
 pub mod inspect;
 pub mod keys;
@@ -21,8 +22,10 @@ pub mod record;
 pub mod settings;
 pub mod sim;
 pub mod stage;
+pub mod tally;
 pub mod token;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,7 +39,7 @@ use super::clock::Clock;
 use faults::Rule;
 use ledger::{Grant, Issued, Refusal};
 use line::{Cutter, Loopback};
-use record::{Kind, Snapshot, Stats, TokenRecord};
+use record::{Kind, Rate, Snapshot, Stats, TokenRecord, UserTruth};
 use settings::ProviderSettings;
 use sim::Sim;
 
@@ -133,7 +136,7 @@ impl Provider {
     /// Revokes everything of a mailbox behind the clients' back; returns how many tokens that were.
     pub fn revoke_user(&self, user: &str) -> usize {
         let now = self.sim.clock.now_ms();
-        self.sim.state().ledger.revoke_where(now, |record| record.user.eq_ignore_ascii_case(user))
+        self.sim.state().ledger.revoke_user(user, now)
     }
 
     /// Issues a first pair of tokens as if `user` had consented to the first app; for imports and load tests.
@@ -142,8 +145,13 @@ impl Provider {
             Grant { user: user.to_owned(), client: self.client_id(), scope: scope.to_owned() };
         let now = self.sim.clock.now_ms();
         let mut state = self.sim.state();
-        let settings = state.settings.clone();
-        state.ledger.open(&grant, &settings, now)
+        let sim::State { ledger, settings, .. } = &mut *state;
+        ledger.open(&grant, settings, now)
+    }
+
+    /// The same for `count` made-up mailboxes, `user-000000@example.test` and so on; the refresh token of each.
+    pub fn issue_many(&self, count: usize, scope: &str) -> BTreeMap<String, String> {
+        self.sim.issue((0..count).map(sim::numbered_user), &self.client_id(), scope)
     }
 
     /// Takes over all tokens of a provider that is gone, as its snapshot listed them.
@@ -185,9 +193,29 @@ impl Truth {
     /// All tokens of a kind that a mailbox was ever issued, oldest first.
     pub fn tokens_of(&self, user: &str, kind: Kind) -> Vec<TokenRecord> {
         let state = self.0.state();
-        let of_user =
-            |record: &&TokenRecord| record.kind == kind && record.user.eq_ignore_ascii_case(user);
-        state.ledger.records().iter().filter(of_user).cloned().collect()
+        state.ledger.of_user(user).filter(|record| record.kind == kind).cloned().collect()
+    }
+
+    /// What is known of a mailbox: its calls and its current refresh token.
+    pub fn user(&self, user: &str) -> UserTruth {
+        self.0.user(user)
+    }
+
+    /// The same of every mailbox that ever had a token, by its address in lower case.
+    pub fn users(&self) -> BTreeMap<String, UserTruth> {
+        self.0.users()
+    }
+
+    /// The calls of the token endpoint over time.
+    pub fn rate(&self) -> Rate {
+        self.0.state().tally.rate()
+    }
+
+    /// The refresh token that a mailbox was issued last, dead or alive.
+    pub fn newest_refresh(&self, user: &str) -> Option<TokenRecord> {
+        let state = self.0.state();
+        let mut newest_first = state.ledger.of_user(user).rev();
+        newest_first.find(|record| record.kind == Kind::Refresh).cloned()
     }
 
     /// Whether a token would be accepted now, without counting as a use.
@@ -220,6 +248,9 @@ fn router(sim: Sim) -> Router {
     let back_stage = Router::new()
         .route("/_sim/truth", get(admin::truth))
         .route("/_sim/stats", get(admin::stats))
+        .route("/_sim/rate", get(admin::rate))
+        .route("/_sim/users", get(admin::users))
+        .route("/_sim/issue", post(admin::issue))
         .route(
             "/_sim/faults",
             get(admin::faults).post(admin::add_fault).delete(admin::clear_faults),

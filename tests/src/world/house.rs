@@ -22,7 +22,7 @@ use crate::cast::ca::TestCa;
 
 /// How long a process may take until it answers: generous, since builds may run beside.
 const READY: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(5);
 
 /// What a house is told before it is built.
 #[derive(Clone, Debug)]
@@ -60,6 +60,7 @@ pub struct House {
     postgres: Option<Postgres>,
     plan: Plan,
     doors: BrokerDoors,
+    environment: Vec<(&'static str, String)>,
     folder: PathBuf,
     // Kept for its Drop, which removes the folder; processes hold the name, not the handle.
     _temporary: Option<TempDir>,
@@ -127,6 +128,7 @@ impl House {
             postgres,
             plan,
             doors,
+            environment: Vec::new(),
             folder,
             _temporary: temporary,
         };
@@ -162,6 +164,11 @@ impl House {
         }
     }
 
+    /// What the broker finds in its environment, from its next start on.
+    pub fn set_environment(&mut self, environment: Vec<(&'static str, String)>) {
+        self.environment = environment;
+    }
+
     /// Another `token-broker serve` on the same configuration, without waiting for anything.
     ///
     /// # Errors
@@ -169,7 +176,7 @@ impl House {
     pub fn serve(&self) -> Result<Process> {
         let arguments = ["serve".into(), "--config".into(), self.config().into_os_string()];
         let log = self.folder.join("broker.log");
-        Process::spawn("broker", &binary("token-broker")?, &arguments, &[], &log)
+        Process::spawn("broker", &binary("token-broker")?, &arguments, &self.environment, &log)
     }
 
     /// The broker's process.

@@ -20,6 +20,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body.
     pub body: String,
+    /// The ids of the access token and of the refresh token in it.
+    pub carries: [Option<usize>; 2],
 }
 
 impl Answer {
@@ -33,7 +35,7 @@ impl Answer {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Self { status, headers, body }
+        Self { status, headers, body, carries: [None; 2] }
     }
 
     /// A bare status.
@@ -59,6 +61,11 @@ impl Answer {
         self
     }
 
+    /// This answer, known to carry these tokens: access, refresh.
+    pub fn carrying(self, carries: [Option<usize>; 2]) -> Self {
+        Self { carries, ..self }
+    }
+
     /// This answer, bent by a fault that keeps the real one; other faults leave it as it is.
     pub fn bent(mut self, fault: &Fault) -> Self {
         if *fault == Fault::WrongContentType {
@@ -77,7 +84,10 @@ impl Answer {
             Fault::ExpiresIn { form } => bend_expiry(&mut members, *form),
             Fault::TokenTypeMissing => drop(members.remove("token_type")),
             Fault::TokenTypeLower => drop(members.insert("token_type".to_owned(), json!("bearer"))),
-            Fault::NoRefreshToken => drop(members.remove("refresh_token")),
+            Fault::NoRefreshToken => {
+                members.remove("refresh_token");
+                self.carries[1] = None;
+            }
             _ => return self,
         }
         self.body = Value::Object(members).to_string();

@@ -155,7 +155,7 @@ pub enum Fault {
     Status {
         /// The HTTP status.
         status: u16,
-        /// `Retry-After`, sent as it stands: seconds, a date or rubbish.
+        /// `Retry-After`, sent as it stands: seconds, a date or rubbish. `date+30` becomes the date 30 seconds from now.
         #[serde(default)]
         retry_after: Option<String>,
     },

@@ -55,8 +55,12 @@ pub enum Refusal {
 pub struct Ledger {
     records: Vec<TokenRecord>,
     by_token: HashMap<String, usize>,
+    /// Ids of each mailbox's tokens, by its address in lower case.
+    by_user: HashMap<String, Vec<usize>>,
+    /// Ids of each family's tokens.
+    families: Vec<Vec<usize>>,
     reuse: Vec<Reuse>,
-    families: usize,
+    reuse_by_user: HashMap<String, u64>,
     dice: StdRng,
 }
 
@@ -66,16 +70,18 @@ impl Ledger {
         Self {
             records: Vec::new(),
             by_token: HashMap::new(),
+            by_user: HashMap::new(),
+            families: Vec::new(),
             reuse: Vec::new(),
-            families: 0,
+            reuse_by_user: HashMap::new(),
             dice: seed.map_or_else(rand::make_rng, StdRng::seed_from_u64),
         }
     }
 
     /// Issues the first pair of a new family.
     pub fn open(&mut self, grant: &Grant, settings: &ProviderSettings, now: i64) -> Issued {
-        let family = self.families;
-        self.families += 1;
+        let family = self.families.len();
+        self.families.push(Vec::new());
         let from = Origin { family, parent: None, generation: 0 };
         let refresh = self.issue(Kind::Refresh, grant, from, settings, now);
         let access = self.issue(Kind::Access, grant, from, settings, now);
@@ -118,13 +124,14 @@ impl Ledger {
         if old.client != client {
             return Err(Refusal::ForeignClient);
         }
-        self.note_reuse(&old, settings.rotation, now)?;
+        let rotation = settings.rotation_of(client);
+        self.note_reuse(&old, rotation, now)?;
         alive(&old, now)?;
         let scope = narrowed(&old.scope, scope).ok_or(Refusal::Scope)?;
         self.records[id].accepted += 1;
         let full = Grant { user: old.user.clone(), client: old.client.clone(), scope: old.scope };
         let from = Origin { family: old.family, parent: Some(id), generation: old.generation + 1 };
-        let refresh = (settings.rotation != Rotation::None).then(|| {
+        let refresh = (rotation != Rotation::None).then(|| {
             self.records[id].superseded_ms.get_or_insert(now);
             self.issue(Kind::Refresh, &full, from, settings, now)
         });
@@ -157,9 +164,21 @@ impl Ledger {
             return;
         };
         match found.kind {
-            Kind::Access => self.revoke_where(now, |record| record.id == found.id),
-            Kind::Refresh => self.revoke_where(now, |record| record.family == found.family),
+            Kind::Access => self.revoke_ids(now, &[found.id]),
+            Kind::Refresh => self.revoke_family(found.family, now),
         };
+    }
+
+    /// Revokes all live tokens of a family and says how many there were.
+    pub fn revoke_family(&mut self, family: usize, now: i64) -> usize {
+        let ids = self.families.get(family).cloned().unwrap_or_default();
+        self.revoke_ids(now, &ids)
+    }
+
+    /// Revokes all live tokens of a mailbox and says how many there were.
+    pub fn revoke_user(&mut self, user: &str, now: i64) -> usize {
+        let ids = self.ids_of(user).to_vec();
+        self.revoke_ids(now, &ids)
     }
 
     /// Revokes all live tokens that `dead` picks and says how many there were.
@@ -167,6 +186,33 @@ impl Ledger {
         let live =
             self.records.iter_mut().filter(|record| record.revoked_ms.is_none() && dead(record));
         live.map(|record| record.revoked_ms = Some(now)).count()
+    }
+
+    /// All tokens of a mailbox, oldest first.
+    pub fn of_user(&self, user: &str) -> impl DoubleEndedIterator<Item = &TokenRecord> {
+        self.ids_of(user).iter().map(|&id| &self.records[id])
+    }
+
+    /// Every mailbox that was ever issued a token, in lower case.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.by_user.keys().map(String::as_str)
+    }
+
+    /// A mailbox's newest refresh token that is live and not replaced.
+    pub fn current_refresh(&self, user: &str, now: i64) -> Option<&TokenRecord> {
+        let current = |record: &&TokenRecord| {
+            record.kind == Kind::Refresh && record.superseded_ms.is_none() && record.is_live(now)
+        };
+        self.of_user(user).rev().find(current)
+    }
+
+    /// Remembers that the answer with these tokens was handed to the socket.
+    pub fn note_delivered(&mut self, ids: &[usize]) {
+        for &id in ids {
+            if let Some(record) = self.records.get_mut(id) {
+                record.delivered = true;
+            }
+        }
     }
 
     /// The record of a token.
@@ -187,9 +233,28 @@ impl Ledger {
         &self.records
     }
 
+    /// How many reuses there were of a mailbox's tokens.
+    pub fn reuse_of(&self, user: &str) -> u64 {
+        self.reuse_by_user.get(&user.to_ascii_lowercase()).copied().unwrap_or(0)
+    }
+
     /// Every reuse there was.
     pub fn reuse(&self) -> &[Reuse] {
         &self.reuse
+    }
+
+    fn ids_of(&self, user: &str) -> &[usize] {
+        self.by_user.get(&user.to_ascii_lowercase()).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn revoke_ids(&mut self, now: i64, ids: &[usize]) -> usize {
+        let mut revoked = 0;
+        for &id in ids {
+            let record = &mut self.records[id];
+            revoked += usize::from(record.revoked_ms.is_none());
+            record.revoked_ms.get_or_insert(now);
+        }
+        revoked
     }
 
     fn present(&mut self, token: &str, kind: Kind) -> Option<usize> {
@@ -213,9 +278,10 @@ impl Ledger {
             Rotation::Strict => true,
         };
         let (token_id, family, user) = (old.id, old.family, old.user.clone());
+        *self.reuse_by_user.entry(user.to_ascii_lowercase()).or_default() += 1;
         self.reuse.push(Reuse { at_ms: now, token_id, family, user, killed });
         if killed {
-            self.revoke_where(now, |record| record.family == family);
+            self.revoke_family(family, now);
             return Err(Refusal::Reused);
         }
         Ok(())
@@ -251,7 +317,10 @@ impl Ledger {
             presented: 0,
             accepted: 0,
             max_concurrent: 0,
+            delivered: false,
         };
+        self.families[from.family].push(record.id);
+        self.by_user.entry(record.user.to_ascii_lowercase()).or_default().push(record.id);
         self.by_token.insert(token, record.id);
         self.records.push(record.clone());
         record

@@ -3,6 +3,8 @@
 //! Plain data in the JSON form of `/_sim/truth`. Times are milliseconds since 1970 by the simulator's clock. Records are
 //! never deleted. Next: [`super::ledger`], which writes them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Which kind of token.
@@ -50,6 +52,9 @@ pub struct TokenRecord {
     pub accepted: u32,
     /// Most refreshes with it in flight at one time.
     pub max_concurrent: u32,
+    /// Whether the answer that carries it was handed to the socket whole. One issued behind the clients' back is delivered to
+    /// nobody.
+    pub delivered: bool,
 }
 
 impl TokenRecord {
@@ -89,23 +94,79 @@ pub struct CallRecord {
     pub login: Option<String>,
 }
 
-/// Numbers over everything since the start.
+/// Numbers over everything since the start. Maps by app know 64 names; the rest share `other`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// Calls by endpoint name.
-    pub calls: std::collections::BTreeMap<String, u64>,
+    pub calls: BTreeMap<String, u64>,
     /// Calls of the token endpoint by grant type.
-    pub grants: std::collections::BTreeMap<String, u64>,
+    pub grants: BTreeMap<String, u64>,
     /// Faults that were acted out.
     pub faults: u64,
     /// Calls that came before a `Retry-After` (at most an hour of it) was over.
     pub early_calls: u64,
-    /// Most refreshes in flight at one time by mailbox.
-    pub max_concurrent_by_user: std::collections::BTreeMap<String, u32>,
+    /// The same by app.
+    pub early_calls_by_app: BTreeMap<String, u64>,
+    /// The second in which the token endpoint was called most.
+    pub token_peak: Peak,
+    /// Most refreshes in flight at one time for one mailbox.
+    pub max_concurrent: u32,
+    /// The same by mailbox.
+    pub max_concurrent_by_user: BTreeMap<String, u32>,
+    /// Refreshes in flight now.
+    pub in_flight: u32,
     /// Refresh tokens shown after they had been replaced.
     pub reuse: u64,
+    /// Those of them that killed a family.
+    pub reuse_kills: u64,
     /// Tokens ever issued.
     pub tokens: u64,
+}
+
+/// The calls of one second, by the simulator's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Which, counted from 1970.
+    pub second: i64,
+    /// How many.
+    pub calls: u64,
+}
+
+/// The calls of the token endpoint over time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Rate {
+    /// The busiest second ever.
+    pub peak: Peak,
+    /// The busiest second ever of each app.
+    pub peak_by_app: BTreeMap<String, Peak>,
+    /// The last 86,400 seconds that had calls, in order: when, and how many by app.
+    pub seconds: Vec<Second>,
+}
+
+/// One second with calls.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Second {
+    /// Which, counted from 1970.
+    pub second: i64,
+    /// How many calls.
+    pub calls: u64,
+    /// How many by app.
+    pub by_app: BTreeMap<String, u64>,
+}
+
+/// What is known of one mailbox.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UserTruth {
+    /// Refreshes it was asked for, whatever the answer.
+    pub refresh_calls: u64,
+    /// Those in flight now.
+    pub in_flight: u32,
+    /// Most in flight at one time.
+    pub max_concurrent: u32,
+    /// Its refresh tokens that were shown after they had been replaced.
+    pub reuse: u64,
+    /// Its newest refresh token that is live and not replaced; none if all are dead.
+    pub current: Option<TokenRecord>,
 }
 
 /// Everything the provider knows, at one moment.

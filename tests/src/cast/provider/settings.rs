@@ -35,8 +35,14 @@ pub struct ProviderSettings {
     pub iss: Iss,
     /// How id_tokens are bent.
     pub id_token: IdToken,
-    /// Wait before every answer of the OAuth endpoints, in milliseconds, at most 60,000.
+    /// Wait before every call of the OAuth endpoints is processed, in milliseconds. All waits together: at most 60,000.
     pub latency_ms: u64,
+    /// Up to so many milliseconds more, at random.
+    pub latency_jitter_ms: u64,
+    /// Wait between processing and answering, in milliseconds: who dies then has lost an answer.
+    pub answer_latency_ms: u64,
+    /// Up to so many milliseconds more, at random.
+    pub answer_jitter_ms: u64,
     /// All OAuth endpoints answer 503.
     pub outage: bool,
     /// Up for a while, down (503) for a while, by the simulator's clock.
@@ -66,11 +72,22 @@ impl Default for ProviderSettings {
             iss: Iss::Right,
             id_token: IdToken::Right,
             latency_ms: 0,
+            latency_jitter_ms: 0,
+            answer_latency_ms: 0,
+            answer_jitter_ms: 0,
             outage: false,
             flapping: None,
             access_prefix: "at-".to_owned(),
             refresh_prefix: "rt-".to_owned(),
         }
+    }
+}
+
+impl ProviderSettings {
+    /// What a refresh by `client` does to the refresh token.
+    pub fn rotation_of(&self, client: &str) -> Rotation {
+        let named = self.clients.iter().find(|known| known.id == client);
+        named.and_then(|client| client.rotation).unwrap_or(self.rotation)
     }
 }
 
@@ -85,6 +102,9 @@ pub struct Client {
     /// Redirect URIs, compared byte by byte; none admits any URI on loopback.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// What a refresh does to this app's refresh tokens, where it differs from the rest.
+    #[serde(default)]
+    pub rotation: Option<Rotation>,
 }
 
 impl Default for Client {
@@ -93,6 +113,7 @@ impl Default for Client {
             id: "test-client".to_owned(),
             secrets: vec![ClientSecret::valid("cs-test-client")],
             redirect_uris: Vec::new(),
+            rotation: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! One lock guards the whole state, it is never held over an await, and each request is processed under it at once: a
 //! client that goes away cannot leave half a refresh behind. Next: [`super::stage`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -11,13 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::codes::Codes;
 use super::faults::{Call, FaultBook};
 use super::keys::Keys;
-use super::ledger::Ledger;
-use super::record::{CallRecord, Snapshot, Stats};
+use super::ledger::{Grant, Ledger};
+use super::record::{Snapshot, Stats, UserTruth};
 use super::settings::ProviderSettings;
+use super::tally::Tally;
 use crate::cast::clock::Clock;
-
-const CALLS_MAX: usize = 65_536;
-const PATIENCE_MAX_S: i64 = 3600;
 
 /// The simulator behind every handler.
 #[derive(Clone, Debug)]
@@ -44,10 +42,8 @@ pub struct State {
     pub faults: FaultBook,
     /// Consents under way.
     pub codes: Codes,
-    counters: Stats,
-    calls: VecDeque<CallRecord>,
-    in_flight: HashMap<String, u32>,
-    patience: HashMap<String, i64>,
+    /// The counters.
+    pub tally: Tally,
 }
 
 impl Sim {
@@ -62,10 +58,7 @@ impl Sim {
             ledger: Ledger::new(settings.seed),
             faults: FaultBook::default(),
             codes: Codes::default(),
-            counters: Stats::default(),
-            calls: VecDeque::new(),
-            in_flight: HashMap::new(),
-            patience: HashMap::new(),
+            tally: Tally::default(),
             settings,
         };
         let clock = state.settings.frozen_at_ms.map_or_else(Clock::running, Clock::frozen);
@@ -86,8 +79,13 @@ impl Sim {
     /// Counts a call and, when it is a refresh, keeps it in flight until the guard is dropped.
     pub fn arrive(&self, call: &Call) -> InFlight {
         let mut state = self.state();
-        state.count(call, self.clock.now_ms());
-        InFlight { sim: self.clone(), keys: state.take_off(call) }
+        state.tally.count(call, self.clock.now_ms());
+        let Some(token) = call.refresh_token.clone() else {
+            return InFlight { sim: self.clone(), refresh: None };
+        };
+        let with_token = state.tally.take_off(&token, call.login.as_deref());
+        state.ledger.note_concurrent(&token, with_token);
+        InFlight { sim: self.clone(), refresh: Some((token, call.login.clone())) }
     }
 
     /// The ground truth now.
@@ -97,90 +95,79 @@ impl Sim {
             now_ms: self.clock.now_ms(),
             tokens: state.ledger.records().to_vec(),
             reuse: state.ledger.reuse().to_vec(),
-            calls: state.calls.iter().cloned().collect(),
+            calls: state.tally.calls(),
         }
     }
 
     /// The numbers now.
     pub fn stats(&self) -> Stats {
         let state = self.state();
+        let reuse = state.ledger.reuse();
         Stats {
             faults: state.faults.acted(),
-            reuse: state.ledger.reuse().len() as u64,
+            reuse: reuse.len() as u64,
+            reuse_kills: reuse.iter().filter(|reuse| reuse.killed).count() as u64,
             tokens: state.ledger.records().len() as u64,
-            ..state.counters.clone()
+            ..state.tally.stats()
         }
     }
 
-    /// Remembers that `client` was told to wait; what it asks before that is over counts as early.
-    pub fn told_to_wait(&self, client: &str, seconds: i64) {
-        let until = self.clock.now_ms() + seconds.clamp(0, PATIENCE_MAX_S) * 1000;
-        self.state().patience.insert(client.to_owned(), until);
+    /// What is known of one mailbox.
+    pub fn user(&self, user: &str) -> UserTruth {
+        self.state().user(user, self.clock.now_ms())
+    }
+
+    /// What is known of every mailbox that ever had a token.
+    pub fn users(&self) -> BTreeMap<String, UserTruth> {
+        let (state, now) = (self.state(), self.clock.now_ms());
+        state.ledger.users().map(|user| (user.to_owned(), state.user(user, now))).collect()
+    }
+
+    /// Issues a first pair of tokens to each of `users`, as if they had consented; the refresh tokens.
+    pub fn issue(
+        &self,
+        users: impl IntoIterator<Item = String>,
+        client: &str,
+        scope: &str,
+    ) -> BTreeMap<String, String> {
+        let now = self.clock.now_ms();
+        let mut state = self.state();
+        let State { ledger, settings, .. } = &mut *state;
+        let mut tokens = BTreeMap::new();
+        for user in users {
+            let (client, scope) = (client.to_owned(), scope.to_owned());
+            let grant = Grant { user: user.clone(), client, scope };
+            let issued = ledger.open(&grant, settings, now);
+            tokens.extend(issued.refresh.map(|refresh| (user, refresh.token)));
+        }
+        tokens
     }
 }
 
 impl State {
-    fn count(&mut self, call: &Call, now: i64) {
-        *self.counters.calls.entry(call.endpoint.name().to_owned()).or_default() += 1;
-        if let Some(grant) = &call.grant_type {
-            bump(&mut self.counters.grants, grant);
-        }
-        let told = call.client.as_ref().and_then(|client| self.patience.get(client));
-        self.counters.early_calls += u64::from(told.is_some_and(|&until| now < until));
-        if self.calls.len() == CALLS_MAX {
-            self.calls.pop_front();
-        }
-        self.calls.push_back(CallRecord {
-            at_ms: now,
-            endpoint: call.endpoint,
-            grant_type: call.grant_type.clone(),
-            client: call.client.clone(),
-            login: call.login.clone(),
-        });
+    fn user(&self, user: &str, now: i64) -> UserTruth {
+        let reuse = self.ledger.reuse_of(user);
+        let current = self.ledger.current_refresh(user, now).cloned();
+        UserTruth { reuse, current, ..self.tally.user(user) }
     }
+}
 
-    fn take_off(&mut self, call: &Call) -> Vec<String> {
-        let Some(token) = &call.refresh_token else { return Vec::new() };
-        let with_token = rise(&mut self.in_flight, format!("token {token}"));
-        self.ledger.note_concurrent(token, with_token);
-        let mut keys = vec![format!("token {token}")];
-        if let Some(user) = &call.login {
-            let with_user = rise(&mut self.in_flight, format!("user {user}"));
-            let most = self.counters.max_concurrent_by_user.entry(user.clone()).or_default();
-            *most = (*most).max(with_user);
-            keys.push(format!("user {user}"));
-        }
-        keys
-    }
+/// The name of a made-up mailbox: `user-000042@example.test`.
+pub fn numbered_user(number: usize) -> String {
+    format!("user-{number:06}@example.test")
 }
 
 /// Keeps a refresh counted as in flight.
 #[derive(Debug)]
 pub struct InFlight {
     sim: Sim,
-    keys: Vec<String>,
+    refresh: Option<(String, Option<String>)>,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.sim.state();
-        for key in &self.keys {
-            match state.in_flight.get_mut(key) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => drop(state.in_flight.remove(key)),
-            }
+        if let Some((token, user)) = &self.refresh {
+            self.sim.state().tally.land(token, user.as_deref());
         }
     }
-}
-
-fn rise(in_flight: &mut HashMap<String, u32>, key: String) -> u32 {
-    let count = in_flight.entry(key).or_default();
-    *count += 1;
-    *count
-}
-
-/// Counts by a name that the caller chose; past 64 names the rest share one.
-fn bump(counts: &mut BTreeMap<String, u64>, name: &str) {
-    let known = counts.len() < 64 || counts.contains_key(name);
-    *counts.entry(if known { name.to_owned() } else { "other".to_owned() }).or_default() += 1;
 }

@@ -14,6 +14,7 @@ use tokio_stream::StreamExt;
 
 use super::answer::Answer;
 use super::faults::{Call, Fault, Rule};
+use super::http_date;
 use super::line::Cutter;
 use super::sim::Sim;
 
@@ -30,42 +31,88 @@ pub async fn perform(
     work: impl FnOnce() -> Answer + Send,
 ) -> Response {
     let _in_flight = sim.arrive(&call);
-    let latency = Duration::from_millis(sim.state().settings.latency_ms).min(LATENCY_MAX);
-    if !latency.is_zero() {
-        wait(sim, latency).await;
-    }
+    let (before, after) = latencies(sim);
+    pause(sim, before).await;
     if is_down(sim) {
         return Answer::status(503).into_response();
     }
     let rule = sim.state().faults.next(&call);
     match rule {
-        None => work().into_response(),
-        Some(rule) => act(sim, cutter, &call, rule, work).await,
+        None => {
+            let answer = work();
+            pause(sim, after).await;
+            deliver(sim, answer)
+        }
+        Some(rule) => {
+            let processed = || async {
+                let answer = work();
+                pause(sim, after).await;
+                answer
+            };
+            act(sim, cutter, &call, rule, processed).await
+        }
     }
 }
 
-async fn act(
+/// The waits before and after processing.
+fn latencies(sim: &Sim) -> (Duration, Duration) {
+    let state = sim.state();
+    let settings = &state.settings;
+    let with = |fixed: u64, jitter: u64| {
+        let more = rand::random_range(0..=jitter.min(60_000));
+        Duration::from_millis(fixed.saturating_add(more)).min(LATENCY_MAX)
+    };
+    let before = with(settings.latency_ms, settings.latency_jitter_ms);
+    let after = with(settings.answer_latency_ms, settings.answer_jitter_ms);
+    (before, after.min(LATENCY_MAX.saturating_sub(before)))
+}
+
+async fn pause(sim: &Sim, span: Duration) {
+    if !span.is_zero() {
+        wait(sim, span).await;
+    }
+}
+
+/// The whole answer; when the connection takes its body, the tokens in it count as delivered.
+fn deliver(sim: &Sim, answer: Answer) -> Response {
+    let carried: Vec<usize> = answer.carries.into_iter().flatten().collect();
+    if carried.is_empty() {
+        return answer.into_response();
+    }
+    let (sim, length) = (sim.clone(), answer.body.len());
+    let body = axum::body::Bytes::from(answer.body.clone());
+    let handed = tokio_stream::iter([body]).map(move |bytes| {
+        sim.state().ledger.note_delivered(&carried);
+        Ok::<_, std::io::Error>(bytes)
+    });
+    let mut response = answer.into_response();
+    *response.body_mut() = Body::from_stream(handed);
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+async fn act<F: Future<Output = Answer> + Send>(
     sim: &Sim,
     cutter: &Cutter,
     call: &Call,
     rule: Rule,
-    work: impl FnOnce() -> Answer + Send,
+    processed: impl FnOnce() -> F + Send,
 ) -> Response {
     if replaces(&rule.fault) {
         if rule.processed {
-            drop(work());
+            drop(processed().await);
         }
         return replacement(sim, cutter, call, &rule.fault).await;
     }
-    let answer = work();
+    let answer = processed().await;
     match rule.fault {
         Fault::ResetAfter => reset(cutter),
         Fault::Truncate => truncated(answer),
         Fault::Delay { ms } => {
             wait(sim, Duration::from_millis(ms)).await;
-            answer.into_response()
+            deliver(sim, answer)
         }
-        fault => answer.bent(&fault).into_response(),
+        fault => deliver(sim, answer.bent(&fault)),
     }
 }
 
@@ -102,10 +149,11 @@ async fn replacement(sim: &Sim, cutter: &Cutter, call: &Call, fault: &Fault) -> 
         Fault::Status { status, retry_after } => {
             let answer = Answer::status(*status);
             let Some(after) = retry_after else { return answer.into_response() };
-            if let (Some(client), Ok(seconds)) = (&call.client, after.parse()) {
-                sim.told_to_wait(client, seconds);
+            let (after, seconds) = moment_of(after, sim.clock.now_s());
+            if let (Some(client), Some(seconds)) = (&call.client, seconds) {
+                sim.state().tally.told_to_wait(client, seconds, sim.clock.now_ms());
             }
-            answer.with(RETRY_AFTER, after).into_response()
+            answer.with(RETRY_AFTER, &after).into_response()
         }
         Fault::Oauth { .. } => oauth_error(fault).into_response(),
         Fault::Hang => {
@@ -125,6 +173,15 @@ async fn replacement(sim: &Sim, cutter: &Cutter, call: &Call, fault: &Fault) -> 
         Fault::Endless => endless(),
         _ => reset(cutter),
     }
+}
+
+/// What is sent as `Retry-After`, and how many seconds from `now_s` that is; nonsense is sent as it stands.
+fn moment_of(told: &str, now_s: i64) -> (String, Option<i64>) {
+    if let Some(Ok(seconds)) = told.strip_prefix("date+").map(str::parse::<i64>) {
+        return (http_date::written(now_s.saturating_add(seconds)), Some(seconds));
+    }
+    let by_date = || http_date::read(told).map(|second| second.saturating_sub(now_s));
+    (told.to_owned(), told.parse().ok().or_else(by_date))
 }
 
 fn oauth_error(fault: &Fault) -> Answer {

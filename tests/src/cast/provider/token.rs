@@ -71,7 +71,7 @@ fn by_code(sim: &Sim, state: &mut SimState, form: &Form, client: &str) -> Answer
     let found = form.get("code").and_then(|code| state.codes.find(code));
     let Some(code) = found.cloned() else { return Answer::error("invalid_grant", "unknown code") };
     if let Some(family) = code.family {
-        state.ledger.revoke_where(now, |record| record.family == family);
+        state.ledger.revoke_family(family, now);
         return Answer::error("invalid_grant", "the code was used before");
     }
     if let Err(why) = check_code(&code, form, client, now) {
@@ -147,5 +147,6 @@ fn said(issued: &Issued, id_token: Option<String>, life_s: i64) -> Answer {
     if let Some(id_token) = id_token {
         body["id_token"] = json!(id_token);
     }
-    Answer::json(StatusCode::OK, &body)
+    let carried = [Some(issued.access.id), issued.refresh.as_ref().map(|refresh| refresh.id)];
+    Answer::json(StatusCode::OK, &body).carrying(carried)
 }
