@@ -90,7 +90,7 @@ impl Ledger {
 
     /// Takes over the whole of another book, as its snapshot lists it. What was done with its tokens there is not counted.
     pub fn adopt(&mut self, book: Vec<TokenRecord>) {
-        let (ids, families) = (self.records.len(), self.families);
+        let (ids, families) = (self.records.len(), self.families.len());
         for theirs in book {
             let record = TokenRecord {
                 id: self.records.len(),
@@ -101,9 +101,7 @@ impl Ledger {
                 max_concurrent: 0,
                 ..theirs
             };
-            self.families = self.families.max(record.family + 1);
-            self.by_token.insert(record.token.clone(), record.id);
-            self.records.push(record);
+            self.enter(record);
         }
     }
 
@@ -319,11 +317,19 @@ impl Ledger {
             max_concurrent: 0,
             delivered: false,
         };
-        self.families[from.family].push(record.id);
-        self.by_user.entry(record.user.to_ascii_lowercase()).or_default().push(record.id);
-        self.by_token.insert(token, record.id);
-        self.records.push(record.clone());
+        self.enter(record.clone());
         record
+    }
+
+    /// Writes a record into the book, under all its names.
+    fn enter(&mut self, record: TokenRecord) {
+        if self.families.len() <= record.family {
+            self.families.resize_with(record.family + 1, Vec::new);
+        }
+        self.families[record.family].push(record.id);
+        self.by_user.entry(record.user.to_ascii_lowercase()).or_default().push(record.id);
+        self.by_token.insert(record.token.clone(), record.id);
+        self.records.push(record);
     }
 }
 

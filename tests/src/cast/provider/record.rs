@@ -54,6 +54,7 @@ pub struct TokenRecord {
     pub max_concurrent: u32,
     /// Whether the answer that carries it was handed to the socket whole. One issued behind the clients' back is delivered to
     /// nobody.
+    #[serde(default)]
     pub delivered: bool,
 }
 
