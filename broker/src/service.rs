@@ -34,6 +34,7 @@ mod receive_answer;
 mod recover;
 mod refresh;
 mod refresh_begin;
+mod refresh_landing;
 mod refresh_outcome;
 mod renew_session;
 mod report_sessions;

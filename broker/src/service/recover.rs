@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use crate::clock::Time;
+use crate::domain::account::Account;
 use crate::domain::event::{Event, What};
 use crate::domain::grant::Attempt;
-use crate::domain::refresh::schedule;
 use crate::domain::refresh::settle::LOST;
+use crate::domain::refresh::{Rules, schedule};
 use crate::service::{Error, Service, changes};
 use crate::store::{Result as Stored, Tx};
 
@@ -68,10 +69,7 @@ impl Service {
         let Some(row) = tx.account(attempt.account).await? else { return Ok(false) };
         let account = changes::admit(&self.parts.sealer, row)?;
         let (ledger, _) = self.ledger(tx, &account).await?;
-        let rules = match self.rules_for(tx, &account).await? {
-            Some(rules) => rules,
-            None => return Ok(false),
-        };
+        let Some(rules) = self.rules_for(tx, &account).await? else { return Ok(false) };
         let due_at = schedule::due(&ledger, &rules, now).map(|(time, _): (Time, _)| time);
         tx.set_due(account.id, due_at).await?;
         let in_doubt = ledger.is_in_doubt(&rules, now);
@@ -82,11 +80,7 @@ impl Service {
         Ok(in_doubt)
     }
 
-    async fn rules_for(
-        &self,
-        tx: &mut Tx,
-        account: &crate::domain::account::Account,
-    ) -> Stored<Option<crate::domain::refresh::Rules>> {
+    async fn rules_for(&self, tx: &mut Tx, account: &Account) -> Stored<Option<Rules>> {
         let Some(row) = tx.app(account.app).await? else { return Ok(None) };
         let app = changes::admit(&self.parts.sealer, row)?;
         Ok(self.resolve_for(&app, account).ok().map(|provider| self.rules_of(&provider)))

@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Time;
-use crate::domain::account::{Account, Standing};
+use crate::domain::account::Account;
 use crate::domain::app::App;
 use crate::domain::grant::{AccessToken, Attempt, Grant};
 use crate::domain::ids::AccountId;
 use crate::domain::provider::Issued;
-use crate::domain::refresh::admit::{Spend, Why};
-use crate::domain::refresh::flight::{Effect, Event, Flight as Walk, Outcome};
+use crate::domain::refresh::admit::Spend;
+use crate::domain::refresh::flight::{Effect, Event, Flight as Walk};
 use crate::domain::refresh::settle::Settlement;
 use crate::domain::refresh::{Demand, Dice, Rules, Urgency};
 use crate::domain::refusal::{Reached, RefusalClass, Refused};
@@ -35,7 +35,7 @@ use crate::telemetry::metrics;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How soon a caller is told to come again when somebody else is still at it.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// What does not change while a refresh is under way.
 #[derive(Debug)]
@@ -60,14 +60,14 @@ pub(super) struct Spending {
 
 /// What a refresh holds between two steps.
 #[derive(Debug)]
-struct Trip {
-    ground: std::sync::Arc<Ground>,
-    demand: Demand,
+pub(super) struct Trip {
+    pub(super) ground: std::sync::Arc<Ground>,
+    pub(super) demand: Demand,
     pass: Option<Pass>,
     spending: Option<Spending>,
     issued: Option<Issued>,
     spilled: bool,
-    refused: Option<(Refused, Option<Settlement>)>,
+    pub(super) refused: Option<(Refused, Option<Settlement>)>,
 }
 
 /// Where a refresh landed: the audience it was for, and what came of it.
@@ -113,23 +113,6 @@ impl Service {
             landed
         });
         flying.await.unwrap_or_else(|lost| (String::new(), Err(Error::ours(lost))))
-    }
-
-    /// Refuses an account that cannot have a token, without a call to the provider.
-    pub(super) fn check_standing(&self, account: &Account) -> Result<(), Error> {
-        if account.disabled {
-            return Err(Error::AccountDisabled("switched off"));
-        }
-        match account.standing {
-            Standing::Active => Ok(()),
-            Standing::Pending => Err(Error::AccountDisabled("waiting for its first consent")),
-            Standing::Revoked => Err(Error::NeedsConsent { link: self.consent_link(account) }),
-            Standing::NeedsConsent => Err(Error::NeedsConsent { link: self.consent_link(account) }),
-            Standing::NeedsInteraction => {
-                Err(Error::NeedsInteraction { link: self.consent_link(account) })
-            }
-            Standing::BlockedByPolicy => Err(Error::BlockedByPolicy),
-        }
     }
 
     async fn walk(&self, account: AccountId, demand: Demand) -> Landed {
@@ -344,91 +327,6 @@ impl Service {
         event
     }
 
-    async fn outcome_of(
-        &self,
-        trip: Trip,
-        outcome: Outcome,
-        lost: Option<Error>,
-    ) -> Result<AccessToken, Error> {
-        let (audience, than) = (trip.audience(), trip.demand.newer_than);
-        let error = match outcome {
-            Outcome::Renewed => Error::RefreshInProgress,
-            _ => self.meaning(&trip, &outcome, lost),
-        };
-        // Whatever happened to this one: somebody may have brought a newer token meanwhile.
-        let token = self.read().await?.access_token(trip.ground.account.id, &audience).await?;
-        let newer = token
-            .filter(|token| !token.rejected && than.is_some_and(|than| token.generation > than));
-        match (newer, outcome) {
-            (_, Outcome::Unwanted) => {
-                self.check_standing(&self.account(trip.ground.account.id).await?)?;
-                Err(error)
-            }
-            (Some(token), Outcome::Renewed | Outcome::Refused | Outcome::Busy) => {
-                self.check_standing(&self.account(trip.ground.account.id).await?)?;
-                Ok(token)
-            }
-            (_, Outcome::Renewed) => {
-                self.check_standing(&self.account(trip.ground.account.id).await?)?;
-                Err(Error::ProviderUnavailable { retry_after: SOON })
-            }
-            _ => Err(error),
-        }
-    }
-
-    fn meaning(&self, trip: &Trip, outcome: &Outcome, lost: Option<Error>) -> Error {
-        let now = self.now();
-        let away = |retry_after| Error::ProviderUnavailable { retry_after };
-        match outcome {
-            Outcome::Refused => match &trip.refused {
-                Some((refused, Some(settled))) => self.refusal(&trip.ground, refused, settled, now),
-                _ => away(SOON),
-            },
-            Outcome::NotYet(until, why) => {
-                let retry_after = now.until(*until).max(SOON);
-                match why {
-                    Why::AppRejected => {
-                        Error::AppRejected { app: trip.ground.app.name.to_string() }
-                    }
-                    Why::AppThrottled => Error::ProviderThrottled { retry_after },
-                    Why::Suspected | Why::Failed | Why::InDoubt => away(retry_after),
-                }
-            }
-            Outcome::Locked => {
-                self.check_standing(&trip.ground.account).err().unwrap_or(Error::RefreshInProgress)
-            }
-            Outcome::Dead => Error::NeedsConsent { link: self.consent_link(&trip.ground.account) },
-            Outcome::NoRoom(wait) => Error::ProviderThrottled { retry_after: *wait },
-            Outcome::Shut(left) => away((*left).max(SOON)),
-            Outcome::StoreAway => lost.unwrap_or(Error::RefreshInProgress),
-            Outcome::Renewed | Outcome::Unwanted | Outcome::Rest | Outcome::Busy => {
-                Error::RefreshInProgress
-            }
-        }
-    }
-
-    fn refusal(
-        &self,
-        ground: &Ground,
-        refused: &Refused,
-        settled: &Settlement,
-        now: Time,
-    ) -> Error {
-        let link = || self.consent_link(&ground.account);
-        let retry_after = now.until(settled.not_before).max(SOON);
-        match (settled.standing, refused.class) {
-            (Some(Standing::NeedsConsent), _) => Error::NeedsConsent { link: link() },
-            (Some(Standing::NeedsInteraction), _) => Error::NeedsInteraction { link: link() },
-            (Some(Standing::BlockedByPolicy), _) => Error::BlockedByPolicy,
-            (_, RefusalClass::AppBroken) => Error::AppRejected { app: ground.app.name.to_string() },
-            (_, RefusalClass::Throttled) => {
-                let asked = refused.retry_after.unwrap_or(retry_after);
-                Error::ProviderThrottled { retry_after: asked }
-            }
-            _ => Error::ProviderUnavailable { retry_after },
-        }
-    }
-
     /// The refresh token of a generation, opened.
     pub(super) fn refresh_token_of(&self, grant: &Grant) -> Result<Option<Secret>, Error> {
         let Some(sealed) = &grant.refresh_token else { return Ok(None) };
@@ -442,7 +340,7 @@ impl Service {
 }
 
 impl Trip {
-    fn audience(&self) -> String {
+    pub(super) fn audience(&self) -> String {
         let spent = self.spending.as_ref().map(|spending| spending.spend.audience.clone());
         spent.or_else(|| self.demand.audience.clone()).unwrap_or_default()
     }

@@ -7,7 +7,7 @@ use e2e::cast::provider::faults::Rule;
 use e2e::world::clients::CURL_LOGIN_DENIED;
 use e2e::world::{ALICE, BOB, Client, Engine, Wire, World, letter};
 
-use crate::words::{imap_answer, oauth, outlive, status};
+use crate::words::{imap_answer, oauth, outlive, refresh_now, status};
 
 #[tokio::test]
 async fn curl_lists_and_fetches_in_clear_after_starttls_and_in_tls() -> Result<()> {
@@ -187,6 +187,8 @@ async fn who_has_to_act_is_told_right() -> Result<()> {
     let answer = imap_answer(&world, ALICE, &password).await?;
     assert!(answer.starts_with("a NO [CONTACTADMIN]"), "{answer}");
     world.provider.clear_faults();
+    // The operator has mended the app and does not wait for the next probe.
+    refresh_now(&world.operator, ALICE).await?;
     assert!(imap_answer(&world, ALICE, &password).await?.starts_with("a OK"));
     outlive(&world.operator, ALICE).await?;
     world.provider.revoke_user(ALICE);

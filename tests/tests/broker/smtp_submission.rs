@@ -6,7 +6,7 @@ use e2e::cast::provider::faults::Rule;
 use e2e::world::clients::CURL_LOGIN_DENIED;
 use e2e::world::{ALICE, BOB, Client, Engine, Wire, World, letter};
 
-use crate::words::{oauth, outlive, smtp_answer, status};
+use crate::words::{oauth, outlive, refresh_now, smtp_answer, status};
 
 #[tokio::test]
 async fn curl_sends_in_clear_after_starttls_and_in_tls_and_the_letter_is_read_back() -> Result<()> {
@@ -84,6 +84,8 @@ async fn who_has_to_act_is_told_right() -> Result<()> {
     let answer = smtp_answer(&world, ALICE, &password).await?;
     assert!(answer.starts_with("454 4.7.0"), "{answer}");
     world.provider.clear_faults();
+    // The operator has mended the app and does not wait for the next probe.
+    refresh_now(&world.operator, ALICE).await?;
     assert!(smtp_answer(&world, ALICE, &password).await?.starts_with("235"));
     outlive(&world.operator, ALICE).await?;
     world.provider.revoke_user(ALICE);

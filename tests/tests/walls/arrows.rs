@@ -7,25 +7,38 @@ use crate::finding::Finding;
 use crate::rust::{self, Named};
 
 /// The rooms, cellar first, each with the rooms it may name. Everybody may name itself.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("entropy", &[]),
     ("clock", &[]),
+    ("failpoint", &[]),
     ("tasks", &[]),
     ("telemetry", &["clock"]),
     ("domain", &["clock", "entropy"]),
     ("seal", &["domain", "clock", "entropy"]),
+    ("spill", &["domain", "clock", "entropy"]),
     ("store", &["domain", "clock", "tasks", "telemetry"]),
     ("providers", &["domain", "clock", "entropy", "telemetry"]),
     (
         "service",
-        &["store", "providers", "seal", "domain", "clock", "entropy", "tasks", "telemetry"],
+        &[
+            "store",
+            "providers",
+            "seal",
+            "spill",
+            "domain",
+            "clock",
+            "entropy",
+            "tasks",
+            "telemetry",
+            "failpoint",
+        ],
     ),
     ("callers", &["service", "store", "seal", "domain", "clock", "tasks", "telemetry"]),
     ("scheduler", &["service", "domain", "clock", "tasks", "telemetry"]),
     ("grpc", &["service", "callers", "domain", "clock", "tasks", "telemetry"]),
     ("http", &["service", "callers", "domain", "clock", "entropy", "tasks", "telemetry"]),
     // Each part owns its settings; config only fills them.
-    ("config", &["domain", "seal", "store", "providers", "grpc", "http", "telemetry"]),
+    ("config", &["domain", "seal", "store", "providers", "service", "grpc", "http", "telemetry"]),
     (
         "assemble",
         &[
@@ -33,6 +46,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "store",
             "providers",
             "seal",
+            "spill",
             "service",
             "callers",
             "scheduler",
@@ -46,7 +60,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("init", &["assemble", "config", "service", "domain"]),
-    ("main", &["assemble", "config", "init", "telemetry"]),
+    ("main", &["assemble", "config", "init", "telemetry", "failpoint"]),
 ];
 
 /// Words of other crates, and the only places that may say them: a path, or the beginning of one.

@@ -161,9 +161,10 @@ impl Flight {
                 self.state = State::Keeping { failures: 0, pausing: false };
                 vec![Effect::Keep]
             }
-            (State::Asking { spend, resent: false }, Event::Refused(class, Reached::Never))
-                if class == RefusalClass::Transient =>
-            {
+            (
+                State::Asking { spend, resent: false },
+                Event::Refused(RefusalClass::Transient, Reached::Never),
+            ) => {
                 self.state = State::Resending { spend };
                 vec![Effect::Sleep(RESEND)]
             }

@@ -25,6 +25,9 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 /// The pause for callers who wait doubles between these; a single failure may be chance and costs them none.
 const CALLER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// Tokens that live for seconds are fetched when somebody asks: a provider that says so by mistake is not called all the time.
+const SPACING: Duration = Duration::from_secs(10);
+
 /// The shortest pause between two refreshes for the sake of the grant's own end.
 const SHORTEST_IDLE: Duration = Duration::from_secs(10 * 60);
 
@@ -40,7 +43,7 @@ pub fn half_life(token: &Bearer, spread: Spread) -> Time {
         return token.issued_at;
     }
     let life = token.issued_at.until(token.expires_at);
-    token.issued_at.after(spread.between(life * 9 / 20, life * 11 / 20))
+    token.issued_at.after(spread.between(life * 9 / 20, life * 11 / 20).max(SPACING))
 }
 
 /// When the grant itself has to be used so that it does not die of rest: after 60 % to 70 % of the idle clock, or of what
@@ -140,6 +143,13 @@ mod tests {
         assert_eq!(due_at(&used(10), 20), Some(1620));
         let late = Ledger { spread: Spread::from_roll(u16::MAX), ..used(10) };
         assert!((1975..=1980).contains(&due_at(&late, 20).unwrap()));
+    }
+
+    #[test]
+    fn a_token_that_lives_for_a_moment_causes_no_storm() {
+        let mut brief = used(10);
+        brief.tokens[0].expires_at = at(1);
+        assert_eq!(due_at(&brief, 0), Some(10));
     }
 
     #[test]

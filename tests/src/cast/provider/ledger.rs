@@ -300,7 +300,7 @@ impl Ledger {
         let token = format!("{prefix}{:032x}", self.dice.random::<u128>());
         let record = TokenRecord {
             id: self.records.len(),
-            token: token.clone(),
+            token,
             kind,
             user: grant.user.clone(),
             client: grant.client.clone(),
