@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
-use super::{Bearer, Dice, Ledger, Rules, Spread, backoff};
+use super::{Bearer, Dice, Ledger, Rules, Spread, backoff, is_from_wrong_clock};
 use crate::clock::Time;
 use crate::domain::account::Standing;
+use crate::domain::app::Rotation;
 
 /// How long an account stays warm after its token was asked for: two lives, between these.
 const WARM: (Duration, Duration) = (Duration::from_secs(2 * 3600), Duration::from_secs(24 * 3600));
@@ -22,6 +23,12 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 
 /// The shortest pause between two refreshes for the sake of the grant's own end.
 const SHORTEST_IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// A doubtful token at a strict provider is sent again when the access token has this much life left.
+const LAST_MOMENT: Duration = Duration::from_secs(60);
+
+/// The longest that a failure makes an account wait: what a provider may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Whether tokens of this audience are asked for.
 pub fn is_warm(token: &Bearer, now: Time) -> bool {
@@ -40,8 +47,11 @@ pub fn half_life(token: &Bearer, spread: Spread) -> Time {
 
 /// When the grant itself has to be used so that it does not die of rest: after 60 % to 70 % of the idle clock, or of what
 /// the provider said is left of it.
-pub fn idle_end(ledger: &Ledger, rules: &Rules) -> Option<Time> {
+pub fn idle_end(ledger: &Ledger, rules: &Rules, now: Time) -> Option<Time> {
     let newest = ledger.newest()?;
+    if is_from_wrong_clock(newest.received_at, now) {
+        return Some(now);
+    }
     let told = newest.ends_at.map(|end| newest.received_at.until(end));
     let span = match (rules.idle, told) {
         (Some(idle), Some(told)) => idle.min(told),
@@ -56,20 +66,50 @@ pub fn due(ledger: &Ledger, rules: &Rules, now: Time) -> Option<(Time, Option<St
     match ledger.standing {
         Standing::Active => {}
         Standing::NeedsInteraction | Standing::BlockedByPolicy => {
-            return Some((ledger.not_before, None));
+            let time = if may_wait(ledger, now) { ledger.not_before } else { now };
+            return Some((time, None));
         }
         Standing::Pending | Standing::NeedsConsent | Standing::Revoked => return None,
     }
     let warm = ledger.tokens.iter().filter(|token| is_warm(token, now));
-    let soonest = warm.min_by_key(|token| half_life(token, ledger.spread));
-    let by_use =
-        soonest.map(|token| (half_life(token, ledger.spread), Some(token.audience.clone())));
-    let by_rest = idle_end(ledger, rules).map(|time| (time, None));
-    let first = match (by_use, by_rest) {
-        (Some(used), Some(rest)) => Some(if rest.0 < used.0 { rest } else { used }),
-        (one, other) => one.or(other),
+    let half_life = |token: &&Bearer| match is_from_wrong_clock(token.issued_at, now) {
+        true => now,
+        false => half_life(token, ledger.spread),
     };
-    first.map(|(time, audience)| (time.max(ledger.not_before), audience))
+    let soonest = warm.min_by_key(half_life);
+    let by_use = soonest.map(|token| (half_life(&token), Some(token.audience.clone())));
+    let by_rest = idle_end(ledger, rules, now).map(|time| (time, None));
+    let by_doubt = doubt_end(ledger, rules, now).map(|time| (time, None));
+    let first = [by_use, by_rest, by_doubt].into_iter().flatten().min_by_key(|(time, _)| *time);
+    let wait = if may_wait(ledger, now) { ledger.not_before } else { now };
+    first.map(|(time, audience)| (time.max(wait), audience))
+}
+
+/// When a token that may have been spent unseen is sent again, whether anybody asks for it or not: at once while a grace
+/// runs, at the last moment where sending it again may kill what lives. Where it can do neither good nor harm there is no hurry.
+fn doubt_end(ledger: &Ledger, rules: &Rules, now: Time) -> Option<Time> {
+    let since = ledger.last_doubt(ledger.newest()?.number)?;
+    match rules.rotation {
+        Rotation::None | Rotation::Replace => None,
+        Rotation::Grace if rules.replay_is_safe(since, now) => Some(since.min(now)),
+        Rotation::Grace | Rotation::Strict => {
+            let living = ledger.tokens.iter().filter(|token| !token.rejected);
+            let last = living.filter_map(|token| last_moment(token, now)).min();
+            Some(last.unwrap_or(now))
+        }
+    }
+}
+
+/// The last moment at which a doubtful token is sent again, as long as this access token lives.
+pub(super) fn last_moment(token: &Bearer, now: Time) -> Option<Time> {
+    let lives = token.expires_at > now && !is_from_wrong_clock(token.issued_at, now);
+    lives.then(|| token.expires_at.before(LAST_MOMENT))
+}
+
+/// Whether the account's pause can be meant: a longer one was written while a clock was wrong.
+pub(super) fn may_wait(ledger: &Ledger, now: Time) -> bool {
+    let longest = if ledger.standing == Standing::Active { LONGEST_WAIT } else { LOOK_AGAIN * 2 };
+    ledger.not_before <= now.after(longest)
 }
 
 /// When to try again after the `failures`-th failure in a row; no earlier than the provider asked.
@@ -85,9 +125,9 @@ pub fn look_again(now: Time, dice: &mut dyn Dice) -> Time {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Doubt;
     use super::super::samples::{Fixed, HOUR, at, bearer, ledger, rules};
     use super::*;
-    use crate::domain::app::Rotation;
 
     fn used(used_at: i64) -> Ledger {
         Ledger { tokens: vec![Bearer { used_at: Some(at(used_at)), ..bearer(1) }], ..ledger() }
@@ -142,6 +182,38 @@ mod tests {
         assert_eq!(retry(1, Some(HOUR), at(0), &mut Fixed(0)), at(3600));
         assert!(retry(1, None, at(0), &mut Fixed(u16::MAX)) <= at(2));
         assert!(retry(99, None, at(0), &mut Fixed(u16::MAX)) <= at(15 * 60));
+    }
+
+    #[test]
+    fn a_doubt_within_a_grace_is_due_at_once_even_if_nobody_asks() {
+        let doubts = vec![Doubt { generation: 1, since: at(100) }];
+        let doubted = Ledger { doubts, ..ledger() };
+        let when = |rotation, now| {
+            due(&doubted, &rules(rotation), at(now)).map(|(time, _)| time.seconds())
+        };
+        assert_eq!(when(Rotation::Grace, 115), Some(100), "the grace runs out");
+        assert_eq!(when(Rotation::Grace, 131), Some(3540), "it is over: now it may kill");
+        assert_eq!(when(Rotation::Strict, 115), Some(3540), "the last moment");
+        assert_eq!(when(Rotation::Strict, 3601), Some(3601), "there is nothing to lose any more");
+        let asleep = Some(54 * 24 * 3600);
+        assert_eq!((when(Rotation::None, 115), when(Rotation::Replace, 115)), (asleep, asleep));
+    }
+
+    #[test]
+    fn an_account_that_a_wrong_clock_refreshed_is_due_when_the_clock_is_right_again() {
+        let future = 10 * 365 * 24 * 3600;
+        let mut warm = used(future);
+        warm.tokens[0] = Bearer {
+            issued_at: at(future),
+            expires_at: at(future + 3600),
+            ..warm.tokens[0].clone()
+        };
+        assert_eq!(due_at(&warm, 20), Some(20));
+        let mut cold = ledger();
+        cold.generations[0].received_at = at(future);
+        assert_eq!(due_at(&cold, 20), Some(20));
+        let waits = Ledger { not_before: at(future), ..used(10) };
+        assert_eq!(due_at(&waits, 1800), Some(1800), "nor does it wait for ten years");
     }
 
     #[test]
