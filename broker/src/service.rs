@@ -36,6 +36,7 @@ mod refresh;
 mod refresh_begin;
 mod refresh_landing;
 mod refresh_outcome;
+mod refresh_refused;
 mod renew_session;
 mod report_sessions;
 mod resolve;

@@ -9,4 +9,5 @@ pub mod cast;
 pub mod crash_loop;
 pub mod demo;
 pub mod leaks;
+pub mod simulation;
 pub mod world;

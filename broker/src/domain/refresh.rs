@@ -47,10 +47,23 @@ impl Rules {
     pub fn replay_is_safe(&self, since: Time, now: Time) -> bool {
         match self.rotation {
             Rotation::None | Rotation::Replace => true,
-            Rotation::Grace => now < since.after(self.grace),
+            Rotation::Grace => self.in_grace(since, now),
             Rotation::Strict => false,
         }
     }
+
+    /// Whether a grace that began at `since` still runs; one that begins far in the future was written by a wrong clock.
+    pub(crate) fn in_grace(&self, since: Time, now: Time) -> bool {
+        now < since.after(self.grace) && since < now.after(self.grace)
+    }
+}
+
+/// A moment of the past that is further in the future than this was written while a clock was wrong.
+const WRONG_CLOCK: Duration = Duration::from_secs(24 * 3600);
+
+/// Whether something that has happened was written down by a clock that was far ahead: nothing may wait for it.
+pub(crate) fn is_from_wrong_clock(past: Time, now: Time) -> bool {
+    past > now.after(WRONG_CLOCK)
 }
 
 /// What is known of one account, read in the transaction that decides.
@@ -232,6 +245,12 @@ impl Ledger {
         of_it.map(|doubt| doubt.since).min()
     }
 
+    /// When a generation in doubt was sent last: if that call was the one that spent it, its grace runs from then.
+    pub fn last_doubt(&self, generation: i64) -> Option<Time> {
+        let of_it = self.doubts.iter().filter(|doubt| doubt.generation == generation);
+        of_it.map(|doubt| doubt.since).max()
+    }
+
     /// Whether the newest refresh token may have been spent without an answer, at a provider where that may have killed it.
     pub fn is_in_doubt(&self, rules: &Rules, now: Time) -> bool {
         let since = self.newest().and_then(|newest| self.doubt(newest.number));
@@ -332,6 +351,13 @@ mod tests {
         assert_eq!(backoff(3, least, most, &mut Fixed(0)), Duration::from_secs(4));
         assert_eq!(backoff(u32::MAX, least, most, &mut Fixed(0)), Duration::from_secs(30));
         assert!(backoff(9, least, most, &mut Fixed(u16::MAX)) <= most);
+    }
+
+    #[test]
+    fn a_grace_that_a_wrong_clock_began_does_not_run_for_ten_years() {
+        let ten_years = 10 * 365 * 24 * 3600;
+        assert!(!rules(Rotation::Grace).replay_is_safe(at(ten_years), at(0)));
+        assert!(rules(Rotation::Grace).replay_is_safe(at(2), at(0)), "two clocks differ a little");
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl Service {
         let Some(row) = tx.app(account.app).await? else { return Ok(()) };
         let app = changes::admit(&self.parts.sealer, row)?;
         let Ok(provider) = self.resolve_for(&app, account) else { return Ok(()) };
-        let (ledger, _) = self.ledger(tx, account).await?;
+        let (ledger, _) = self.ledger(tx, account, None).await?;
         let due = schedule::due(&ledger, &self.rules_of(&provider), self.now());
         // Whoever holds the lease says when the account is due next.
         if ledger.held.is_some() {

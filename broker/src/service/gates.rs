@@ -100,15 +100,6 @@ impl Gates {
         Entry::Passed(Pass { gates: self.clone(), app, endpoint: name, used: false })
     }
 
-    /// Counts a call that asked for no room.
-    pub(super) fn charge(&self, app: AppId, now: Time) {
-        let mut state = self.state();
-        if let Some(bucket) = state.apps.get_mut(&app) {
-            // There may be none; then the next one waits the longer.
-            bucket.take(Urgency::Forced, now).ok();
-        }
-    }
-
     /// How many of `wanted` scheduled refreshes of an app are worth a try now: all, one to probe, or none.
     pub(super) fn worth(&self, app: AppId, wanted: usize, now: Time) -> usize {
         let state = self.state();

@@ -68,7 +68,7 @@ impl Service {
         tx.free_lease(attempt.account, &attempt.owner).await?;
         let Some(row) = tx.account(attempt.account).await? else { return Ok(false) };
         let account = changes::admit(&self.parts.sealer, row)?;
-        let (ledger, _) = self.ledger(tx, &account).await?;
+        let (ledger, _) = self.ledger(tx, &account, None).await?;
         let Some(rules) = self.rules_for(tx, &account).await? else { return Ok(false) };
         let due_at = schedule::due(&ledger, &rules, now).map(|(time, _): (Time, _)| time);
         tx.set_due(account.id, due_at).await?;

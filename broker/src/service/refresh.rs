@@ -247,10 +247,9 @@ impl Service {
 
     fn report(&self, trip: &mut Trip, answered: bool) {
         let mut dice = self.parts.entropy.clone();
-        match trip.pass.take() {
-            Some(pass) => pass.report(answered, self.now(), &mut dice),
-            // Asked again at once: there was no door to pass, but the call counts.
-            None => self.gates.charge(trip.ground.app.id, self.now()),
+        // A request that is sent again because it never arrived takes no room of its own.
+        if let Some(pass) = trip.pass.take() {
+            pass.report(answered, self.now(), &mut dice);
         }
     }
 
@@ -301,8 +300,8 @@ impl Service {
         match self.note(&trip.ground, spending, refused).await {
             Ok(settlement) => {
                 failpoint::reach("refresh.noted");
-                let again = settlement.again;
-                *settled = Some(settlement);
+                let again = settlement.as_ref().is_some_and(|settlement| settlement.again);
+                *settled = settlement;
                 self.parts.bell.ring(trip.ground.account.id);
                 Event::Noted { again }
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::domain::account::{Account, Standing};
 use crate::domain::grant::{Attempt, Grant};
 use crate::domain::ids::{AccountId, AttemptId};
-use crate::domain::refresh::admit::{Admission, Spend, Why, admit};
+use crate::domain::refresh::admit::{Admission, Spend, admit};
 use crate::domain::refresh::{AppGate, Demand, Ledger, Spread, Urgency};
 use crate::failpoint;
 use crate::service::refresh::{Ground, Spending};
@@ -44,7 +44,7 @@ impl Service {
         if account.disabled || account.app != ground.app.id {
             return Ok((Admission::Locked, None));
         }
-        let (ledger, grants) = self.ledger(tx, &account).await?;
+        let (ledger, grants) = self.ledger(tx, &account, None).await?;
         let scheduled = demand.urgency == Urgency::Scheduled;
         let admission = admit(&ledger, demand, &ground.rules, self.now());
         let spending = match &admission {
@@ -53,12 +53,6 @@ impl Service {
             }
             Admission::Rest { due_at } => {
                 tx.set_due(id, *due_at).await?;
-                None
-            }
-            Admission::NotYet { until, why: Why::Suspected | Why::Failed | Why::InDoubt }
-                if scheduled =>
-            {
-                tx.set_due(id, Some(*until)).await?;
                 None
             }
             Admission::Locked if scheduled => {
@@ -115,11 +109,13 @@ impl Service {
         Ok(Spending { spend: spend.clone(), attempt, fence, grant, spent: Some(spent) })
     }
 
-    /// What is known of an account, for the domain to decide on, and its generations with their sealed tokens.
+    /// What is known of an account, for the domain to decide on, and its generations with their sealed tokens. The attempt
+    /// that is being written about is no doubt.
     pub(super) async fn ledger(
         &self,
         conn: &mut Conn,
         account: &Account,
+        except: Option<AttemptId>,
     ) -> Stored<(Ledger, Vec<Grant>)> {
         let id: AccountId = account.id;
         let state = conn.refresh_state(id).await?.unwrap_or_default();
@@ -128,7 +124,7 @@ impl Service {
         let ledger = Ledger {
             standing: account.standing,
             generations: grants.iter().map(Grant::generation).collect(),
-            doubts: conn.doubts(id).await?,
+            doubts: conn.doubts(id, except).await?,
             tokens: conn.bearers(id).await?,
             held: foreign.then_some(state.lease.left),
             not_before: state.not_before,

@@ -1,8 +1,8 @@
-//! What came of a refresh: the answer stored before it is used, or the refusal judged and written down.
+//! What came of a refresh that worked: the answer, stored before it is used.
 //!
-//! Never drops an answer that is still wanted, however late it comes, and never settles an account for an outage or a broken
-//! app. Invariant: grant, token, attempt, lease, schedule and audit record change in one transaction. Next: `access_token`
-//! hands out what was stored; `domain/refresh/{keep,settle}.rs` decide.
+//! Never drops an answer that is still wanted, however late it comes, and never stores one twice. Invariant: grant, token,
+//! attempt, lease, schedule and audit record change in one transaction. Next: `access_token` hands out what was stored;
+//! `refresh_refused` is the other end; `domain/refresh/keep.rs` decides.
 
 use std::sync::Arc;
 
@@ -13,10 +13,9 @@ use crate::domain::event::{Event, What};
 use crate::domain::grant::{AccessToken, Grant};
 use crate::domain::ids::{AccountId, GrantId, TokenId};
 use crate::domain::provider::Issued;
-use crate::domain::refresh::keep::{Brought, Keeping, keep};
-use crate::domain::refresh::settle::{Settlement, settle};
+use crate::domain::refresh::keep::{Brought, CarriedDoubts, Keeping, keep};
 use crate::domain::refresh::{AppGate, schedule};
-use crate::domain::refusal::{RefusalClass, Refused};
+use crate::domain::refusal::RefusalClass;
 use crate::domain::secret::Secret;
 use crate::domain::token;
 use crate::failpoint;
@@ -70,7 +69,12 @@ impl Service {
         };
         let account = account.filter(|account| account.app == ground.app.id);
         let Some(account) = account else { return self.unwanted(tx, ground, spending).await };
-        let (ledger, grants) = self.ledger(tx, &account).await?;
+        // A commit that this broker was told had failed: the answer is stored, and must not be stored twice.
+        let attempt = spending.attempt.id;
+        if tx.is_open_attempt(attempt).await?.is_none() && !failpoint::skips("refresh.intent") {
+            return Ok(true);
+        }
+        let (ledger, grants) = self.ledger(tx, &account, Some(attempt)).await?;
         if !grants.iter().any(|grant| grant.id == spending.grant.id) {
             return self.unwanted(tx, ground, spending).await;
         }
@@ -81,25 +85,42 @@ impl Service {
             expires_at: issued.access_token.as_ref().map(|_| token::expiry(received, life)),
         };
         let keeping = keep(&ledger, &spending.spend, &brought, (&ground.rules, received));
-        let (grant, token) = self.sealed_answer((id, spending), issued, &keeping)?;
+        let (grant, token) = self.sealed_answer((spending, &grants), issued, &keeping)?;
         tx.prove_grant(id, spending.spend.generation).await?;
         tx.append_grant(&grant).await?;
         if let Some(token) = &token {
             tx.put_access_token(token).await?;
         }
-        tx.forget_attempt(spending.attempt.id).await?;
+        tx.forget_attempt(attempt).await?;
+        self.carry_doubts(tx, spending, &keeping).await?;
         let end = self.turn_after(&keeping, token.is_some(), ledger.failures, received);
         tx.end_turn(id, (&self.parts.replica, spending.fence), &end).await?;
         if let Some(standing) = keeping.standing {
             self.restand(tx, &account, standing, ("", "")).await?;
         }
         if token.is_some() {
-            self.open_app(tx, ground, ledger.app).await?;
+            self.open_app(tx, ground, (ledger.app, keeping.app)).await?;
         }
         tx.append_audit(self.refresh_event(ground, spending, 0)).await?;
         tx.ring(id).await?;
         failpoint::reach("refresh.sealed");
         Ok(true)
+    }
+
+    /// A token that is carried over is still the same token, and so are the doubts about it.
+    async fn carry_doubts(
+        &self,
+        tx: &mut Tx,
+        spending: &Spending,
+        keeping: &Keeping,
+    ) -> Stored<()> {
+        let since = match keeping.doubts {
+            CarriedDoubts::None => return Ok(()),
+            CarriedDoubts::Later => spending.attempt.started_at,
+            CarriedDoubts::All => Time::from_millis(0),
+        };
+        let numbers = (keeping.generation.parent, keeping.generation.number);
+        tx.move_doubts(spending.attempt.account, numbers, since).await
     }
 
     /// An answer that holds a new refresh token and no access token is kept, and counts as a failure all the same.
@@ -131,9 +152,14 @@ impl Service {
     }
 
     /// The app works: whatever kept it shut is over.
-    async fn open_app(&self, tx: &mut Tx, ground: &Ground, gate: AppGate) -> Stored<()> {
-        if gate != AppGate::Open {
-            tx.set_app_gate(ground.app.id, AppGate::Open).await?;
+    async fn open_app(
+        &self,
+        tx: &mut Tx,
+        ground: &Ground,
+        (gate, after): (AppGate, Option<AppGate>),
+    ) -> Stored<()> {
+        if let Some(after) = after {
+            tx.set_app_gate(ground.app.id, after).await?;
         }
         if matches!(gate, AppGate::Rejected { .. }) {
             tracing::info!(app = %ground.app.name, "the provider takes this app again; its accounts go on");
@@ -141,89 +167,6 @@ impl Service {
         }
         if matches!(gate, AppGate::Rejected { .. }) || ground.app.health != AppHealth::Accepted {
             tx.set_app_health(ground.app.id, &AppHealth::Accepted).await?;
-        }
-        Ok(())
-    }
-
-    /// Writes down why there is no new token, and what that means for account and app.
-    pub(super) async fn note(
-        &self,
-        ground: &Arc<Ground>,
-        spending: &Spending,
-        refused: &Refused,
-    ) -> Result<Settlement, Error> {
-        tracing::info!(
-            account = %ground.account.name, app = %ground.app.name, class = refused.class.as_str(),
-            code = %refused.code, "a refresh was refused"
-        );
-        let (service, of_job) = (self.clone(), Arc::clone(ground));
-        let (spent, refused) = (spending.clone(), refused.clone());
-        self.write(move |tx| {
-            Box::pin(async move { service.write_refusal(tx, &of_job, &spent, refused).await })
-        })
-        .await
-    }
-
-    async fn write_refusal(
-        &self,
-        tx: &mut Tx,
-        ground: &Ground,
-        spending: &Spending,
-        refused: Refused,
-    ) -> Stored<Settlement> {
-        let (id, now) = (ground.account.id, self.now());
-        let row = tx.account(id).await?.ok_or(store::Error::Stale { what: "accounts" })?;
-        let account = changes::admit(&self.parts.sealer, row)?;
-        let (ledger, _) = self.ledger(tx, &account).await?;
-        let mut dice = self.parts.entropy.clone();
-        let when = (&ground.rules, now);
-        let settlement = settle(&ledger, &spending.spend, &refused, when, &mut dice);
-        tx.end_attempt(spending.attempt.id, now, settlement.outcome, &refused.code).await?;
-        if let Some(refusals) = settlement.refusals {
-            tx.refuse_grant(id, spending.spend.generation, refusals).await?;
-        }
-        let code = match &refused.suberror {
-            Some(suberror) => format!("{}/{suberror}", refused.code),
-            None => refused.code.clone(),
-        };
-        let end = TurnEnd {
-            failures: settlement.failures,
-            not_before: settlement.not_before,
-            due_at: settlement.due_at,
-            class: refused.class.as_str().to_owned(),
-            code: code.clone(),
-            refreshed_at: None,
-        };
-        tx.end_turn(id, (&self.parts.replica, spending.fence), &end).await?;
-        if let Some(standing) = settlement.standing.filter(|standing| *standing != account.standing)
-        {
-            self.restand(tx, &account, standing, (&code, &refused.words)).await?;
-        }
-        if let Some(gate) = settlement.app {
-            self.shut_app(tx, ground, gate, &refused.code).await?;
-        }
-        let reason = self.refusal_reason(ground, &settlement, refused.class);
-        tx.append_audit(self.refresh_event(ground, spending, reason)).await?;
-        tx.ring(id).await?;
-        Ok(settlement)
-    }
-
-    async fn shut_app(
-        &self,
-        tx: &mut Tx,
-        ground: &Ground,
-        gate: AppGate,
-        code: &str,
-    ) -> Stored<()> {
-        let app = &ground.app;
-        tx.set_app_gate(app.id, gate).await?;
-        let first = matches!(gate, AppGate::Rejected { refusals: 1, .. });
-        if first {
-            // The one alert: whoever watches the log, the figures or the audit sees it once.
-            tracing::error!(app = %app.name, code, "the provider refuses this app; its accounts wait");
-            let health = AppHealth::Rejected { since: self.now(), code: code.to_owned() };
-            tx.set_app_health(app.id, &health).await?;
-            tx.append_audit(self.health_event(app, false)).await?;
         }
         Ok(())
     }
@@ -247,31 +190,21 @@ impl Service {
         tx.append_audit(Event { granted: standing == Standing::Active, ..event }).await.map(drop)
     }
 
-    fn refusal_reason(&self, ground: &Ground, settled: &Settlement, class: RefusalClass) -> i32 {
-        let retry_after = std::time::Duration::ZERO;
-        let link = String::new();
-        let error = match (settled.standing, class) {
-            (Some(Standing::NeedsConsent), _) => Error::NeedsConsent { link },
-            (Some(Standing::NeedsInteraction), _) => Error::NeedsInteraction { link },
-            (Some(Standing::BlockedByPolicy), _) => Error::BlockedByPolicy,
-            (_, RefusalClass::AppBroken) => Error::AppRejected { app: ground.app.name.to_string() },
-            (_, RefusalClass::Throttled) => Error::ProviderThrottled { retry_after },
-            _ => Error::ProviderUnavailable { retry_after },
-        };
-        error.reason_number()
-    }
-
     /// Grant and token of an answer, sealed for their rows. Without a refresh token in it the spent one is carried over.
     fn sealed_answer(
         &self,
-        (account, spending): (AccountId, &Spending),
+        (spending, grants): (&Spending, &[Grant]),
         issued: &Issued,
         keeping: &Keeping,
     ) -> Stored<(Grant, Option<AccessToken>)> {
-        let number = keeping.generation.number;
+        let (account, number) = (spending.attempt.account, keeping.generation.number);
         let refresh_token = match &issued.refresh_token {
             Some(token) => Some(token.clone()),
-            None => self.refresh_token_of(&spending.grant).map_err(unsealed)?,
+            None => {
+                let source = grants.iter().find(|it| it.generation == keeping.generation.parent);
+                let source = source.unwrap_or(&spending.grant);
+                self.refresh_token_of(source).map_err(unsealed)?
+            }
         };
         let id = GrantId::new(self.now(), &self.parts.entropy);
         let place = places::refresh_token(id, account, number);
@@ -323,12 +256,12 @@ impl Service {
         })
     }
 
-    fn refresh_event(&self, ground: &Ground, spending: &Spending, reason: i32) -> Event {
+    pub(super) fn refresh_event(&self, ground: &Ground, spending: &Spending, reason: i32) -> Event {
         let event = self.of_broker(What::Refresh, &ground.account, &spending.spend.audience);
         Event { subject: ground.app.name.to_string(), granted: reason == 0, reason, ..event }
     }
 
-    fn health_event(&self, app: &App, accepted: bool) -> Event {
+    pub(super) fn health_event(&self, app: &App, accepted: bool) -> Event {
         let error = Error::AppRejected { app: app.name.to_string() };
         Event {
             at: self.now(),

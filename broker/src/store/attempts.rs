@@ -3,7 +3,7 @@
 //! Never removed while open, but by the answer it was for. Invariant: an attempt that is open after its broker died means a refresh token that may have
 //! been spent; and that it could be written proves the store can keep the answer. Next: `service/refresh`.
 
-use super::engine::{Conn, Tx, all, run, statements};
+use super::engine::{Conn, Tx, all, maybe, run, statements};
 use super::error::Result;
 use super::row::{Cells, millis, row, time};
 use crate::clock::Time;
@@ -19,8 +19,11 @@ row!(AttemptRow, attempt_columns {
 statements! {
     ATTEMPTS = concat!("select ", attempt_columns!(), " from refresh_attempts
         where account = $1 order by started_at desc, id desc limit $2");
-    DOUBTS = "select generation, min(started_at) from refresh_attempts
-        where account = $1 and outcome in ('', 'lost') group by generation";
+    DOUBTS = "select generation, started_at from refresh_attempts
+        where account = $1 and outcome in ('', 'lost') and id <> $2 order by started_at limit 1000";
+    IS_OPEN = "select case when ended_at is null then 1 else 0 end from refresh_attempts where id = $1";
+    MOVE_DOUBTS = "update refresh_attempts set generation = $3 where account = $1 and generation = $2
+        and outcome in ('', 'lost') and (ended_at is null or started_at >= $4)";
     FORGET_ATTEMPT = "delete from refresh_attempts where id = $1";
     OPEN_ATTEMPTS = concat!("select ", attempt_columns!(), " from refresh_attempts
         where ended_at is null order by started_at, id limit 1000");
@@ -41,14 +44,28 @@ impl Conn {
         rows.into_iter().map(AttemptRow::read).collect()
     }
 
-    /// The generations of an account that were sent without an answer.
+    /// The generations of an account that were sent without an answer, but for the attempt `except`; the first 1000.
     ///
     /// # Errors
     /// As every read.
-    pub async fn doubts(&mut self, account: AccountId) -> Result<Vec<Doubt>> {
-        let rows = all!(self, DOUBTS => (i64, i64); account.bytes().to_vec())?;
+    pub async fn doubts(
+        &mut self,
+        account: AccountId,
+        except: Option<AttemptId>,
+    ) -> Result<Vec<Doubt>> {
+        let except = except.map_or([0; 16], AttemptId::bytes).to_vec();
+        let rows = all!(self, DOUBTS => (i64, i64); account.bytes().to_vec(); except)?;
         let read = |(generation, since)| Doubt { generation, since: Time::from_millis(since) };
         Ok(rows.into_iter().map(read).collect())
+    }
+
+    /// Whether an attempt is open; `None` if it worked, or its account is gone.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn is_open_attempt(&mut self, attempt: AttemptId) -> Result<Option<bool>> {
+        let row = maybe!(self, IS_OPEN => (i64,); attempt.bytes().to_vec())?;
+        Ok(row.map(|(open,)| open == 1))
     }
 
     /// The oldest 1000 attempts that did not end. At start these are the tokens in doubt.
@@ -85,6 +102,20 @@ impl Tx {
     ) -> Result<bool> {
         let id = attempt.bytes().to_vec();
         Ok(run!(self, END_ATTEMPT; id; at.millis(); outcome; code)? == 1)
+    }
+
+    /// The token of generation `from` goes on under the number `to`: so do the attempts at it that are open, and those that
+    /// were lost since `since`.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn move_doubts(
+        &mut self,
+        account: AccountId,
+        (from, to): (i64, i64),
+        since: Time,
+    ) -> Result<()> {
+        run!(self, MOVE_DOUBTS; account.bytes().to_vec(); from; to; since.millis()).map(drop)
     }
 
     /// Forgets an attempt that worked: the generation it brought tells of it.

@@ -12,11 +12,12 @@ use crate::clock::Time;
 use crate::domain::account::Standing;
 use crate::domain::app::Rotation;
 
-/// A doubtful token at a strict provider is sent again when the access token has this much life left.
-pub const LAST_MOMENT: Duration = Duration::from_secs(60);
-
-/// How often the newest generation must be refused until that is believed; older ones have it as their confirmation.
+/// How often a generation must be refused until that is believed; an older one that bought something needs no confirmation.
 pub const BELIEVED: i64 = 2;
+
+/// The longest that any refusal makes an account or an app wait: what a provider may ask for. A wait that is longer was
+/// written while a clock was wrong.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What becomes of a demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,10 +105,17 @@ pub fn admit(ledger: &Ledger, demand: &Demand, rules: &Rules, now: Time) -> Admi
     {
         return Admission::Have { audience };
     }
-    if let Some(left) = ledger.held {
+    // A lease that lasts longer than leases do was taken by a clock that has gone back since.
+    if let Some(left) = ledger.held.filter(|left| *left <= rules.lease) {
         return Admission::Held { left };
     }
-    choose(ledger, demand.urgency, audience, (rules, now))
+    match choose(ledger, demand.urgency, audience, (rules, now)) {
+        // The schedule comes back then, and not each second until then.
+        Admission::NotYet { until, .. } if demand.urgency == Urgency::Scheduled => {
+            Admission::Rest { due_at: Some(until) }
+        }
+        admission => admission,
+    }
 }
 
 fn choose(
@@ -119,34 +127,36 @@ fn choose(
     let forced = urgency == Urgency::Forced;
     let probe = match ledger.app {
         AppGate::Open => false,
-        AppGate::Throttled { until } if until > now => {
+        AppGate::Throttled { until } if waits(until, now) => {
             return Admission::NotYet { until, why: Why::AppThrottled };
         }
-        AppGate::Rejected { until, .. } if until > now && !forced => {
+        AppGate::Rejected { until, .. } if waits(until, now) && !forced => {
             return Admission::NotYet { until, why: Why::AppRejected };
         }
         AppGate::Throttled { .. } => false,
         AppGate::Rejected { .. } => true,
     };
-    if ledger.not_before > now && !forced {
+    if ledger.not_before > now && !forced && schedule::may_wait(ledger, now) {
         let suspected = ledger.newest().is_some_and(|newest| newest.refusals > 0);
         let why = if suspected { Why::Suspected } else { Why::Failed };
         return Admission::NotYet { until: ledger.not_before, why };
     }
     let Some(generation) = spendable(ledger, rules, now).next() else { return Admission::Dead };
-    let since = ledger.doubt(generation);
+    let since = ledger.last_doubt(generation);
     if since.is_some_and(|since| !rules.replay_is_safe(since, now)) && !forced {
         let living = ledger.token(&audience).filter(|token| !token.rejected);
-        let until = living.map(|token| token.expires_at.before(LAST_MOMENT));
+        let until = living.and_then(|token| schedule::last_moment(token, now));
         if let Some(until) = until.filter(|until| *until > now) {
-            return match urgency {
-                Urgency::Scheduled => Admission::Rest { due_at: Some(until) },
-                _ => Admission::NotYet { until, why: Why::InDoubt },
-            };
+            return Admission::NotYet { until, why: Why::InDoubt };
         }
     }
     let newest = ledger.newest().map_or(generation, |newest| newest.number);
     Admission::Spend(Spend { generation, newest, audience, replay: since.is_some(), probe })
+}
+
+/// Whether an app is still left alone until then.
+pub(super) fn waits(until: Time, now: Time) -> bool {
+    until > now && until <= now.after(LONGEST_WAIT)
 }
 
 /// The generations that may be spent, in the order in which they should be.
@@ -161,7 +171,8 @@ pub fn spendable<'l>(
         .iter()
         .filter(|generation| generation.usable)
         .filter(move |generation| {
-            let believed = if generation.number == newest { BELIEVED } else { 1 };
+            let bought = ledger.generations.iter().any(|it| it.parent == generation.number);
+            let believed = if generation.number == newest || !bought { BELIEVED } else { 1 };
             generation.refusals < believed
         })
         .filter(move |generation| {
@@ -180,7 +191,7 @@ fn lives_on(old: &Generation, ledger: &Ledger, rules: &Rules, now: Time) -> bool
     let spent = ledger.generations.iter().filter(bought).map(|it| it.received_at).min();
     match (rules.rotation, spent) {
         (Rotation::None | Rotation::Replace, _) | (_, None) => true,
-        (Rotation::Grace, Some(since)) => now < since.after(rules.grace),
+        (Rotation::Grace, Some(since)) => rules.in_grace(since, now),
         (Rotation::Strict, Some(_)) => false,
     }
 }
@@ -248,7 +259,7 @@ mod tests {
             replay: true,
             probe: false,
         });
-        let until = at(3600).before(LAST_MOMENT);
+        let until = at(3540);
         let wait = Admission::NotYet { until, why: Why::InDoubt };
         for rotation in [Rotation::None, Rotation::Replace, Rotation::Grace] {
             assert_eq!(wants(&doubted, rotation, 1), replay, "{rotation:?}");
@@ -260,6 +271,16 @@ mod tests {
         assert_eq!(admit(&doubted, &forced, &rules(Rotation::Strict), at(1)), replay);
         let empty = Ledger { tokens: Vec::new(), ..doubted };
         assert_eq!(wants(&empty, Rotation::Strict, 1), replay, "there is nothing to lose");
+    }
+
+    #[test]
+    fn a_grace_runs_from_the_last_call_that_may_have_spent_the_token_not_from_the_first() {
+        let doubts = [0, 24].map(|since| Doubt { generation: 1, since: at(since) }).to_vec();
+        let doubted = Ledger { doubts, ..ledger() };
+        for (now, spends) in [(32, true), (53, true), (54, false)] {
+            let admission = wants(&doubted, Rotation::Grace, now);
+            assert_eq!(matches!(admission, Admission::Spend(_)), spends, "{now}: {admission:?}");
+        }
     }
 
     #[test]
@@ -277,6 +298,18 @@ mod tests {
             spends_of(1, 2),
             "a sibling that was never spent"
         );
+    }
+
+    #[test]
+    fn a_sibling_that_was_refused_once_and_never_spent_is_asked_for_confirmation_too() {
+        let mut two = ledger();
+        two.generations = vec![
+            Generation { refusals: 2, parent: 0, ..generation(2) },
+            Generation { refusals: 1, ..generation(1) },
+        ];
+        assert_eq!(wants(&two, Rotation::Strict, 110), spends_of(1, 2));
+        two.generations[1].refusals = 2;
+        assert_eq!(wants(&two, Rotation::Strict, 110), Admission::Dead);
     }
 
     #[test]
@@ -327,6 +360,33 @@ mod tests {
             matches!(asleep, Admission::Rest { due_at: Some(_) }),
             "nobody asks for it: {asleep:?}"
         );
+    }
+
+    #[test]
+    fn the_schedule_is_told_when_to_come_back_and_does_not_come_each_second() {
+        let scheduled = Demand { audience: None, newer_than: None, urgency: Urgency::Scheduled };
+        let mut warm = ledger();
+        warm.tokens[0].used_at = Some(at(1000));
+        let rejected = AppGate::Rejected { until: at(2600), refusals: 3 };
+        let shut = Ledger { app: rejected, ..warm };
+        let admission = admit(&shut, &scheduled, &rules(Rotation::None), at(2000));
+        assert_eq!(admission, Admission::Rest { due_at: Some(at(2600)) });
+    }
+
+    #[test]
+    fn what_a_wrong_clock_wrote_keeps_nobody_waiting_for_ten_years() {
+        let until = at(10 * 365 * 24 * 3600);
+        let ten_years = Some(Duration::from_secs(10 * 365 * 24 * 3600));
+        for stuck in [
+            Ledger { not_before: until, ..ledger() },
+            Ledger { app: AppGate::Throttled { until }, ..ledger() },
+            Ledger { held: ten_years, ..ledger() },
+        ] {
+            assert_eq!(wants(&stuck, Rotation::Strict, 10), spends(1), "{stuck:?}");
+        }
+        let app = AppGate::Rejected { until, refusals: 1 };
+        let probe = wants(&Ledger { app, ..ledger() }, Rotation::Strict, 10);
+        assert!(matches!(probe, Admission::Spend(Spend { probe: true, .. })), "{probe:?}");
     }
 
     #[test]

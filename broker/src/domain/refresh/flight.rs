@@ -18,6 +18,9 @@ pub const POLL: Duration = Duration::from_millis(500);
 /// The pause before a request is sent again that surely never arrived.
 const RESEND: Duration = Duration::from_millis(250);
 
+/// It is sent again only if that was known so soon: the lease lasts for one request that takes as long as it may.
+const KNOWN_SOON: Duration = Duration::from_secs(2);
+
 /// The pause after a store that failed doubles between these.
 const STORE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -124,7 +127,7 @@ enum State {
     Entering,
     Beginning,
     Waiting { for_room: bool },
-    Asking { spend: Spend, resent: bool },
+    Asking { spend: Spend, resend_until: Option<Time> },
     Resending { spend: Spend },
     Keeping { failures: u32, pausing: bool },
     Noting { failures: u32, pausing: bool },
@@ -162,9 +165,9 @@ impl Flight {
                 vec![Effect::Keep]
             }
             (
-                State::Asking { spend, resent: false },
+                State::Asking { spend, resend_until: Some(until) },
                 Event::Refused(RefusalClass::Transient, Reached::Never),
-            ) => {
+            ) if now <= until => {
                 self.state = State::Resending { spend };
                 vec![Effect::Sleep(RESEND)]
             }
@@ -173,7 +176,7 @@ impl Flight {
                 vec![Effect::Note]
             }
             (State::Resending { spend }, Event::Woke) => {
-                self.state = State::Asking { spend: spend.clone(), resent: true };
+                self.state = State::Asking { spend: spend.clone(), resend_until: None };
                 vec![Effect::Ask(spend)]
             }
             (State::Keeping { failures, pausing }, event) => {
@@ -209,7 +212,8 @@ impl Flight {
                 vec![Effect::Sleep(left.min(POLL).max(Duration::from_millis(1)))]
             }
             Admission::Spend(spend) => {
-                self.state = State::Asking { spend: spend.clone(), resent: false };
+                let resend_until = Some(now.after(KNOWN_SOON));
+                self.state = State::Asking { spend: spend.clone(), resend_until };
                 vec![Effect::Ask(spend)]
             }
         }
@@ -255,8 +259,10 @@ impl Flight {
     ) -> Vec<Effect> {
         match (event, pausing) {
             (Event::Noted { again: true }, false) if !self.again => {
+                // Another call to the provider needs room of its own.
                 self.again = true;
-                self.begin()
+                self.state = State::Entering;
+                vec![Effect::Enter]
             }
             (Event::Noted { .. }, false) => self.land(Outcome::Refused),
             (Event::NotNoted, false) if failures + 1 < NOTES => {
@@ -351,16 +357,36 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_took_long_to_never_arrive_is_not_sent_again_beyond_the_lease() {
+        let mut flight = Flight::new(Urgency::Wanted, at(10));
+        let spend = Event::Begun(Admission::Spend(spend()));
+        for event in [Event::Start, Event::Entered, spend] {
+            flight.step(event, at(0), &mut Fixed(0));
+        }
+        let never = Event::Refused(RefusalClass::Transient, Reached::Never);
+        assert_eq!(flight.step(never, at(5), &mut Fixed(0)), [Effect::Note]);
+    }
+
+    #[test]
     fn where_a_replay_is_safe_it_begins_again_once_with_an_intent_of_its_own() {
         let lost = Event::Refused(RefusalClass::Transient, Reached::Maybe);
         let again = Event::Noted { again: true };
         let begun = Event::Begun(Admission::Spend(spend()));
-        let effects = asked(&[lost.clone(), again.clone(), begun, lost, again]);
+        let effects = asked(&[lost.clone(), again.clone(), Event::Entered, begun, lost, again]);
         let land = Effect::Land(Outcome::Refused);
         assert_eq!(
             effects,
-            [Effect::Note, Effect::Begin, Effect::Ask(spend()), Effect::Note, land]
+            [Effect::Note, Effect::Enter, Effect::Begin, Effect::Ask(spend()), Effect::Note, land]
         );
+    }
+
+    #[test]
+    fn asking_again_without_room_for_a_second_call_is_over() {
+        let lost = Event::Refused(RefusalClass::Transient, Reached::Maybe);
+        let full = Event::Full(Duration::from_secs(11));
+        let effects = asked(&[lost, Event::Noted { again: true }, full]);
+        let land = Effect::Land(Outcome::NoRoom(Duration::from_secs(11)));
+        assert_eq!(effects, [Effect::Note, Effect::Enter, land]);
     }
 
     #[test]

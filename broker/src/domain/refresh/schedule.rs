@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use super::admit::LAST_MOMENT;
-use super::{Bearer, Dice, Ledger, Rules, Spread, backoff};
+use super::{Bearer, Dice, Ledger, Rules, Spread, backoff, is_from_wrong_clock};
 use crate::clock::Time;
 use crate::domain::account::Standing;
 use crate::domain::app::Rotation;
@@ -31,6 +30,12 @@ const SPACING: Duration = Duration::from_secs(10);
 /// The shortest pause between two refreshes for the sake of the grant's own end.
 const SHORTEST_IDLE: Duration = Duration::from_secs(10 * 60);
 
+/// A doubtful token at a strict provider is sent again when the access token has this much life left.
+const LAST_MOMENT: Duration = Duration::from_secs(60);
+
+/// The longest that a failure makes an account wait: what a provider may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// Whether tokens of this audience are asked for.
 pub fn is_warm(token: &Bearer, now: Time) -> bool {
     let stay = (token.issued_at.until(token.expires_at) * 2).clamp(WARM.0, WARM.1);
@@ -48,8 +53,11 @@ pub fn half_life(token: &Bearer, spread: Spread) -> Time {
 
 /// When the grant itself has to be used so that it does not die of rest: after 60 % to 70 % of the idle clock, or of what
 /// the provider said is left of it.
-pub fn idle_end(ledger: &Ledger, rules: &Rules) -> Option<Time> {
+pub fn idle_end(ledger: &Ledger, rules: &Rules, now: Time) -> Option<Time> {
     let newest = ledger.newest()?;
+    if is_from_wrong_clock(newest.received_at, now) {
+        return Some(now);
+    }
     let told = newest.ends_at.map(|end| newest.received_at.until(end));
     let span = match (rules.idle, told) {
         (Some(idle), Some(told)) => idle.min(told),
@@ -59,43 +67,60 @@ pub fn idle_end(ledger: &Ledger, rules: &Rules) -> Option<Time> {
     Some(newest.received_at.after(wait))
 }
 
-/// When a doubt has to be settled whoever asks for the account: what the provider called dead once is asked about again; what
-/// may have been spent unseen is sent again while the grace lasts, and where it could kill what lives, at the last moment.
-pub fn doubt_end(ledger: &Ledger, rules: &Rules, now: Time) -> Option<Time> {
-    let newest = ledger.newest()?;
-    if newest.refusals > 0 {
-        return Some(ledger.not_before);
-    }
-    let since = ledger.doubt(newest.number)?;
-    match rules.rotation {
-        Rotation::None | Rotation::Replace => None,
-        Rotation::Grace if rules.replay_is_safe(since, now) => Some(since),
-        Rotation::Grace | Rotation::Strict => {
-            let living = ledger.tokens.iter().filter(|token| !token.rejected);
-            let last = living.map(|token| token.expires_at.before(LAST_MOMENT)).max();
-            Some(last.unwrap_or(since))
-        }
-    }
-}
-
 /// When the account is due next, and for which audience; `None` if only on demand.
 pub fn due(ledger: &Ledger, rules: &Rules, now: Time) -> Option<(Time, Option<String>)> {
     match ledger.standing {
         Standing::Active => {}
         Standing::NeedsInteraction | Standing::BlockedByPolicy => {
-            return Some((ledger.not_before, None));
+            let time = if may_wait(ledger, now) { ledger.not_before } else { now };
+            return Some((time, None));
         }
         Standing::Pending | Standing::NeedsConsent | Standing::Revoked => return None,
     }
     let warm = ledger.tokens.iter().filter(|token| is_warm(token, now));
-    let soonest = warm.min_by_key(|token| half_life(token, ledger.spread));
-    let by_use =
-        soonest.map(|token| (half_life(token, ledger.spread), Some(token.audience.clone())));
-    let by_rest = idle_end(ledger, rules).map(|time| (time, None));
+    let half_life = |token: &&Bearer| match is_from_wrong_clock(token.issued_at, now) {
+        true => now,
+        false => half_life(token, ledger.spread),
+    };
+    let soonest = warm.min_by_key(half_life);
+    let by_use = soonest.map(|token| (half_life(&token), Some(token.audience.clone())));
+    let by_rest = idle_end(ledger, rules, now).map(|time| (time, None));
     let by_doubt = doubt_end(ledger, rules, now).map(|time| (time, None));
-    let all = [by_use, by_rest, by_doubt].into_iter().flatten();
-    all.min_by_key(|(time, _)| *time)
-        .map(|(time, audience)| (time.max(ledger.not_before), audience))
+    let first = [by_use, by_rest, by_doubt].into_iter().flatten().min_by_key(|(time, _)| *time);
+    let wait = if may_wait(ledger, now) { ledger.not_before } else { now };
+    first.map(|(time, audience)| (time.max(wait), audience))
+}
+
+/// When a token that may have been spent unseen is sent again, whether anybody asks for it or not: at once while a grace
+/// runs, at the last moment where sending it again may kill what lives. Where it can do neither good nor harm there is no hurry.
+fn doubt_end(ledger: &Ledger, rules: &Rules, now: Time) -> Option<Time> {
+    let newest = ledger.newest()?;
+    // What the provider called dead once is asked about again.
+    if newest.refusals > 0 {
+        return Some(ledger.not_before);
+    }
+    let since = ledger.last_doubt(newest.number)?;
+    match rules.rotation {
+        Rotation::None | Rotation::Replace => None,
+        Rotation::Grace if rules.replay_is_safe(since, now) => Some(since.min(now)),
+        Rotation::Grace | Rotation::Strict => {
+            let living = ledger.tokens.iter().filter(|token| !token.rejected);
+            let last = living.filter_map(|token| last_moment(token, now)).min();
+            Some(last.unwrap_or(now))
+        }
+    }
+}
+
+/// The last moment at which a doubtful token is sent again, as long as this access token lives.
+pub(super) fn last_moment(token: &Bearer, now: Time) -> Option<Time> {
+    let lives = token.expires_at > now && !is_from_wrong_clock(token.issued_at, now);
+    lives.then(|| token.expires_at.before(LAST_MOMENT))
+}
+
+/// Whether the account's pause can be meant: a longer one was written while a clock was wrong.
+pub(super) fn may_wait(ledger: &Ledger, now: Time) -> bool {
+    let longest = if ledger.standing == Standing::Active { LONGEST_WAIT } else { LOOK_AGAIN * 2 };
+    ledger.not_before <= now.after(longest)
 }
 
 /// When to try again after the `failures`-th failure in a row; no earlier than the provider asked.
@@ -128,7 +153,6 @@ mod tests {
     use super::super::Doubt;
     use super::super::samples::{Fixed, HOUR, at, bearer, ledger, rules};
     use super::*;
-    use crate::domain::app::Rotation;
 
     fn used(used_at: i64) -> Ledger {
         Ledger { tokens: vec![Bearer { used_at: Some(at(used_at)), ..bearer(1) }], ..ledger() }
@@ -184,20 +208,6 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_is_settled_though_nobody_asks_for_the_account() {
-        let doubts = vec![Doubt { generation: 1, since: at(100) }];
-        let doubted = Ledger { doubts, ..ledger() };
-        let due = |rotation, now| {
-            due(&doubted, &rules(rotation), at(now)).map(|(time, _)| time.seconds())
-        };
-        let idle = Some(54 * 24 * 3600);
-        assert_eq!(due(Rotation::Replace, 110), idle, "sending it again later is as good");
-        assert_eq!(due(Rotation::Grace, 110), Some(100), "at once, while the grace lasts");
-        assert_eq!(due(Rotation::Grace, 130), Some(3540), "and then at the last moment");
-        assert_eq!(due(Rotation::Strict, 110), Some(3540));
-    }
-
-    #[test]
     fn a_failure_puts_it_off_but_no_earlier_than_the_provider_asked() {
         let ledger = Ledger { not_before: at(3000), ..used(10) };
         assert_eq!(due_at(&ledger, 20), Some(3000));
@@ -207,6 +217,38 @@ mod tests {
         let caller = |failures| caller_retry(failures, None, at(0), &mut Fixed(u16::MAX));
         assert_eq!(caller(1), at(0), "one may be chance");
         assert!(caller(2) > at(0) && caller(99) <= at(30), "a caller does not wait as long");
+    }
+
+    #[test]
+    fn a_doubt_within_a_grace_is_due_at_once_even_if_nobody_asks() {
+        let doubts = vec![Doubt { generation: 1, since: at(100) }];
+        let doubted = Ledger { doubts, ..ledger() };
+        let when = |rotation, now| {
+            due(&doubted, &rules(rotation), at(now)).map(|(time, _)| time.seconds())
+        };
+        assert_eq!(when(Rotation::Grace, 115), Some(100), "the grace runs out");
+        assert_eq!(when(Rotation::Grace, 131), Some(3540), "it is over: now it may kill");
+        assert_eq!(when(Rotation::Strict, 115), Some(3540), "the last moment");
+        assert_eq!(when(Rotation::Strict, 3601), Some(3601), "there is nothing to lose any more");
+        let asleep = Some(54 * 24 * 3600);
+        assert_eq!((when(Rotation::None, 115), when(Rotation::Replace, 115)), (asleep, asleep));
+    }
+
+    #[test]
+    fn an_account_that_a_wrong_clock_refreshed_is_due_when_the_clock_is_right_again() {
+        let future = 10 * 365 * 24 * 3600;
+        let mut warm = used(future);
+        warm.tokens[0] = Bearer {
+            issued_at: at(future),
+            expires_at: at(future + 3600),
+            ..warm.tokens[0].clone()
+        };
+        assert_eq!(due_at(&warm, 20), Some(20));
+        let mut cold = ledger();
+        cold.generations[0].received_at = at(future);
+        assert_eq!(due_at(&cold, 20), Some(20));
+        let waits = Ledger { not_before: at(future), ..used(10) };
+        assert_eq!(due_at(&waits, 1800), Some(1800), "nor does it wait for ten years");
     }
 
     #[test]

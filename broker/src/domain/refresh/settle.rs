@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::admit::{BELIEVED, Spend, spendable};
-use super::{AppGate, Dice, Ledger, Rules, backoff, schedule};
+use super::admit::{BELIEVED, Spend, spendable, waits};
+use super::{AppGate, Dice, Doubt, Ledger, Rules, backoff, schedule};
 use crate::clock::Time;
 use crate::domain::account::Standing;
 use crate::domain::refusal::{Reached, RefusalClass, Refused};
@@ -42,7 +42,7 @@ pub struct Settlement {
     pub again: bool,
 }
 
-/// Judges a refusal of `spend`; `ledger` was read after it came.
+/// Judges a refusal of `spend`; `ledger` was read after it came, without the attempt that ends with it.
 pub fn settle(
     ledger: &Ledger,
     spend: &Spend,
@@ -63,9 +63,15 @@ pub fn settle(
         again: false,
     };
     let mut retry_at = None;
+    // The wish for silence is the app's, whatever became of the account.
+    if refused.class == RefusalClass::Throttled {
+        end.app = Some(silence(ledger, refused.retry_after, now));
+    }
     let overtaken = ledger.newest().is_some_and(|newest| newest.number > spend.newest);
     if !overtaken {
         match refused.class {
+            // Whoever was asked for silence keeps it first, and finds out then what else is wrong.
+            RefusalClass::AppBroken if is_silent(ledger, now) => {}
             RefusalClass::AppBroken => {
                 let refusals = match ledger.app {
                     AppGate::Rejected { refusals, .. } => refusals,
@@ -74,10 +80,7 @@ pub fn settle(
                 let until = now.after(backoff(refusals, PROBE.0, PROBE.1, dice));
                 end.app = Some(AppGate::Rejected { until, refusals: refusals.saturating_add(1) });
             }
-            RefusalClass::Throttled => {
-                let until = now.after(refused.retry_after.unwrap_or(SILENCE));
-                end.app = Some(AppGate::Throttled { until });
-            }
+            RefusalClass::Throttled => {}
             RefusalClass::Transient | RefusalClass::Ambiguous => {
                 end.failures = ledger.failures.saturating_add(1);
                 end.not_before =
@@ -103,6 +106,19 @@ pub fn settle(
     let due_at = due_after(ledger, &end, spend, (rules, now));
     end.due_at = due_at.map(|time| retry_at.map_or(time, |retry: Time| time.max(retry)));
     end
+}
+
+fn is_silent(ledger: &Ledger, now: Time) -> bool {
+    matches!(ledger.app, AppGate::Throttled { until } if waits(until, now))
+}
+
+/// The longer of two silences.
+fn silence(ledger: &Ledger, asked: Option<Duration>, now: Time) -> AppGate {
+    let until = now.after(asked.unwrap_or(SILENCE));
+    match ledger.app {
+        AppGate::Throttled { until: longer } if waits(longer, now) && longer > until => ledger.app,
+        _ => AppGate::Throttled { until },
+    }
 }
 
 /// The provider says that the grant is dead: count it, and believe it when nothing else is left.
@@ -143,13 +159,16 @@ fn due_after(
     (rules, now): (&Rules, Time),
 ) -> Option<Time> {
     let mut after = after(ledger, spend, 0);
+    if end.outcome == LOST {
+        after.doubts.push(Doubt { generation: spend.generation, since: now });
+    }
     after.standing = end.standing.unwrap_or(ledger.standing);
     after.not_before = end.not_before;
     if end.refusals.is_some() && after.standing == Standing::Active {
         // A suspicion is settled soon, whoever asks for the account meanwhile.
         return Some(end.not_before.max(now));
     }
-    schedule::due(&after, rules, now).map(|(time, _)| time.max(end.not_before))
+    schedule::due(&after, rules, now).map(|(time, _)| time)
 }
 
 #[cfg(test)]
@@ -285,6 +304,31 @@ mod tests {
         let rules = rules(Rotation::None);
         let end = settle(&ledger(), &spend(1), &throttled, (&rules, at(100)), &mut Fixed(0));
         assert_eq!(end.app, Some(AppGate::Throttled { until: at(700) }));
+    }
+
+    #[test]
+    fn a_silence_is_kept_although_the_account_moved_on_or_others_say_something_else() {
+        let asked = |seconds| {
+            let retry_after = Some(Duration::from_secs(seconds));
+            Refused { retry_after, ..refused(RefusalClass::Throttled, Reached::Answered) }
+        };
+        let judge = |ledger: &Ledger, refused: &Refused| {
+            let now = (&rules(Rotation::None), at(100));
+            settle(ledger, &spend(1), refused, now, &mut Fixed(0)).app
+        };
+        let silent = |until| Some(AppGate::Throttled { until: at(until) });
+        let moved = Ledger { generations: vec![generation(2), generation(1)], ..ledger() };
+        assert_eq!(judge(&moved, &asked(600)), silent(700));
+        let told = Ledger { app: AppGate::Throttled { until: at(700) }, ..ledger() };
+        assert_eq!(judge(&told, &asked(5)), silent(700), "the longer one holds");
+        let broken = refused(RefusalClass::AppBroken, Reached::Answered);
+        assert_eq!(judge(&told, &broken), None, "no probe before its end");
+    }
+
+    #[test]
+    fn a_cold_account_whose_answer_was_lost_in_a_grace_is_due_at_once() {
+        let end = end(&ledger(), RefusalClass::Transient, Reached::Maybe, Rotation::Grace);
+        assert_eq!((end.outcome, end.due_at), (LOST, Some(at(100))));
     }
 
     #[test]
