@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use prost_types::Timestamp;
+
 /// A moment in milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// Stored as it is in 64-bit columns of both engines. Arithmetic saturates, so a provider's wild `expires_in` cannot
@@ -50,6 +52,13 @@ impl Time {
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}s", self.seconds(), self.0.rem_euclid(1000))
+    }
+}
+
+/// In UTC, to the second (RFC 3339), for people.
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Timestamp { seconds: self.seconds(), nanos: 0 }.fmt(f)
     }
 }
 
@@ -108,6 +117,13 @@ mod tests {
         assert_eq!(clock.now(), Time::from_millis(1_000));
         twin.advance(Duration::from_secs(2));
         assert_eq!(clock.now(), Time::from_millis(3_000));
+    }
+
+    #[test]
+    fn people_read_a_moment_in_utc_to_the_second() {
+        assert_eq!(Time::from_millis(1_800_000_000_999).to_string(), "2027-01-15T08:00:00Z");
+        assert!(!Time::from_millis(i64::MAX).to_string().is_empty());
+        assert!(!Time::from_millis(i64::MIN).to_string().is_empty());
     }
 
     #[test]

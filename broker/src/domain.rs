@@ -6,8 +6,10 @@
 pub mod account;
 pub mod app;
 pub mod caller;
+pub mod chart;
 pub mod consent;
 pub mod credential;
+pub mod diagnosis;
 pub mod event;
 pub mod grant;
 pub mod guarded;

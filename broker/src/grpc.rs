@@ -8,6 +8,7 @@ mod apps;
 mod audit;
 mod authenticate;
 mod callers;
+mod charts;
 mod consents;
 mod convert;
 mod credentials;

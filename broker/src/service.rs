@@ -19,6 +19,7 @@ mod create_consent;
 mod create_credential;
 mod credentials;
 mod delete_account;
+mod diagnose_account;
 mod due;
 mod error;
 mod finish_consent;
@@ -68,7 +69,6 @@ pub use create_credential::CredentialDraft;
 pub use credentials::{CredentialView, NewCredential};
 pub use due::{Look, SLOTS};
 pub use error::Error;
-pub use gates::EndpointState;
 pub use open_consent::{Departure, Invitation};
 pub use open_session::{Denial, DenialKind, LoginAttempt, Opened, SessionAnswer};
 pub use receive_answer::{Answer, Arrival};
@@ -77,7 +77,8 @@ pub use status::Status;
 pub use token_status::TokenStatus;
 pub use update_account::AccountChange;
 
-pub use crate::store::{AccountFilter, Page, PageRequest};
+pub use crate::domain::refresh::gate::EndpointState;
+pub use crate::store::{AccountFilter, Page, PageRequest, PausedApp};
 
 use crate::clock::Clock;
 use crate::domain::event::Event;

@@ -50,7 +50,7 @@ pub use self::page::{Page, PageRequest};
 pub use self::refreshes::TurnEnd;
 pub use self::sessions::SessionReport;
 pub use self::settings::Settings;
-pub use self::status::Counts;
+pub use self::status::{Counts, PausedApp};
 pub use self::writer::Work;
 
 use self::engine::Pool;

@@ -31,7 +31,8 @@ Exit codes:
   3  no such thing, no right to it, or a key that is not valid
   4  the mailbox owner has to consent, or did not in time
   5  temporarily not possible; try again
-  6  the broker cannot be reached";
+  6  the broker cannot be reached
+  7  `account doctor` found something that somebody has to mend";
 
 /// Operates a Token Broker: OAuth apps, mail accounts, proxy credentials, callers.
 #[derive(Debug, Parser)]

@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     Refused { what: String, remedy: String },
     /// Nobody consented in time.
     NoConsent { what: String, remedy: String },
+    /// Looked into, something was found that somebody has to mend.
+    Found { what: String, remedy: String },
     /// stdout is gone.
     Output(io::Error),
 }
@@ -52,6 +54,7 @@ impl Failure {
             Self::Refused { .. } | Self::Output(_) => 1,
             Self::Usage { .. } => 2,
             Self::NoConsent { .. } => 4,
+            Self::Found { .. } => 7,
             Self::Broker(error) => match error {
                 Error::Options { .. } => 2,
                 Error::NotPermitted { .. }
@@ -71,6 +74,7 @@ impl Failure {
             Self::Refused { .. } => "refused",
             Self::Usage { .. } => "usage",
             Self::NoConsent { .. } => "needs_consent",
+            Self::Found { .. } => "found",
             Self::Broker(_) => match self.exit_code() {
                 2 => "usage",
                 3 => "not_permitted",
@@ -95,6 +99,7 @@ impl Failure {
             Self::Broker(error) => error.to_string(),
             Self::Usage { what, .. }
             | Self::Refused { what, .. }
+            | Self::Found { what, .. }
             | Self::NoConsent { what, .. } => what.clone(),
             Self::Output(error) => format!("cannot write the answer: {error}"),
         }
@@ -105,6 +110,7 @@ impl Failure {
             Self::Broker(error) => remedy_of(error),
             Self::Usage { remedy, .. }
             | Self::Refused { remedy, .. }
+            | Self::Found { remedy, .. }
             | Self::NoConsent { remedy, .. } => remedy.clone(),
             Self::Output(_) => "check the disk or the program that reads it".into(),
         }

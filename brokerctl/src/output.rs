@@ -128,11 +128,11 @@ impl Screen {
         let cell = Cell::new(if text.is_empty() { "-".into() } else { plain(text) });
         match text {
             "active" | "ok" | "granted" | "finished" | "available" => cell.fg(Color::Green),
-            "rejected" | "revoked" | "failed" | "refused" | "blocked_by_policy" => {
+            "rejected" | "revoked" | "failed" | "refused" | "blocked_by_policy" | "error" => {
                 cell.fg(Color::Red)
             }
             "needs_consent" | "needs_interaction" | "pending" | "open" | "disabled" | "expired"
-            | "rotating" => cell.fg(Color::Yellow),
+            | "rotating" | "warning" => cell.fg(Color::Yellow),
             _ => cell,
         }
     }

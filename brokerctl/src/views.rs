@@ -10,6 +10,8 @@ pub(crate) mod audit;
 pub(crate) mod caller;
 pub(crate) mod consent;
 pub(crate) mod credential;
+pub(crate) mod diagnosis;
+mod refresh;
 pub(crate) mod status;
 pub(crate) mod token;
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use prost_types::Timestamp;
+use prost_types::{Duration as ProtoDuration, Timestamp};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -60,6 +60,11 @@ pub(crate) fn wire(span: Duration) -> prost_types::Duration {
 /// RFC 3339, for JSON.
 pub(crate) fn iso(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
+}
+
+/// Seconds, for JSON.
+pub(crate) fn seconds(span: ProtoDuration) -> f64 {
+    Duration::try_from(span).map_or(0.0, |span| span.as_secs_f64())
 }
 
 /// `in 3 h`, `2 d ago`, or a dash, for people.

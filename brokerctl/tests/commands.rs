@@ -51,7 +51,7 @@ async fn an_account_has_the_same_fields_for_scripts_forever() {
         "state": "needs_consent", "reason": "ACCOUNT_NEEDS_CONSENT", "provider_code": "invalid_grant",
         "provider_message": null, "subject": null, "sasl_user": null, "generation": 0,
         "token_expire_time": "2027-01-15T08:00:00Z", "refresh_time": null, "create_time": null,
-        "update_time": null, "etag": "e1",
+        "update_time": null, "etag": "e1", "refresh": null,
     });
     assert_eq!(run.json(), expected);
 }
@@ -430,6 +430,18 @@ async fn status_and_audit_read_for_scripts_and_people() {
             version: "9.9".into(),
             store_engine: "sqlite".into(),
             accounts,
+            due_accounts: 17,
+            interrupted_accounts: 1,
+            endpoints: vec![TokenEndpoint {
+                endpoint: "id.example:443/token".into(),
+                failures: 6,
+                retry_time: at(4_000_000_000),
+            }],
+            paused_apps: vec![PausedApp {
+                app: "work".into(),
+                retry_time: at(4_000_000_000),
+                refusals: 2,
+            }],
             ..Default::default()
         })
     });
@@ -445,8 +457,17 @@ async fn status_and_audit_read_for_scripts_and_people() {
         Ok(ListAuditRecordsResponse { records: vec![record], ..Default::default() })
     });
     let world = fake.start().await;
-    assert_eq!(world.run("status --json").await.json()["accounts"], json!({"active": 3}));
-    assert!(world.run("status").await.stdout.contains("3 active"));
+    let status = world.run("status --json").await.json();
+    assert_eq!(status["accounts"], json!({"active": 3}));
+    assert_eq!(status["paused_apps"][0]["refusals"], json!(2));
+    assert_eq!(status["endpoints"][0]["failures"], json!(6));
+    assert_eq!((&status["due_accounts"], &status["interrupted_accounts"]), (&json!(17), &json!(1)));
+    let people = world.run("status").await.stdout;
+    for words in
+        ["3 active", "work: refused, asked again", "id.example:443/token: 6 failures", "17"]
+    {
+        assert!(people.contains(words), "{words}: {people}");
+    }
     let records = world.run("audit list --account ann@example.com --json").await.json();
     assert_eq!(
         (&records["records"][0]["sequence"], &records["records"][0]["hash"]),

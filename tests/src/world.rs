@@ -87,6 +87,13 @@ impl Builder {
         self
     }
 
+    /// With a broker that asks for confirmation of a refused grant after so many seconds; at once if not said.
+    #[must_use]
+    pub fn confirm_after(mut self, seconds: u64) -> Self {
+        self.plan.confirm_after_s = seconds;
+        self
+    }
+
     /// Without an app.
     #[must_use]
     pub fn without_app(mut self) -> Self {

@@ -4,12 +4,14 @@
 
 use tokenbroker_proto::v1::account_service_server::AccountService;
 use tokenbroker_proto::v1::{
-    self, AccountState, DeleteAccountRequest, DisableAccountRequest, EnableAccountRequest,
-    ErrorReason, GetAccountRequest, ListAccountsRequest, ListAccountsResponse,
-    RefreshAccountRequest, RevokeAccountRequest, RevokeAccountResponse, UpdateAccountRequest,
+    self, AccountState, DeleteAccountRequest, DiagnoseAccountRequest, DiagnoseAccountResponse,
+    DisableAccountRequest, EnableAccountRequest, ErrorReason, GetAccountRequest,
+    ListAccountsRequest, ListAccountsResponse, RefreshAccountRequest, RevokeAccountRequest,
+    RevokeAccountResponse, UpdateAccountRequest,
 };
 use tonic::{Request, Response, Status};
 
+use super::charts;
 use super::convert::{bounded, etag, labels, page, timestamp, version};
 use super::names::{account, project};
 use super::rights::unknown_path;
@@ -114,6 +116,20 @@ impl AccountService for Door {
         status::or(self.service.delete_account(&permit, &name, seen).await)?;
         Ok(Response::new(()))
     }
+
+    async fn diagnose_account(
+        &self,
+        request: Request<DiagnoseAccountRequest>,
+    ) -> Result<Response<DiagnoseAccountResponse>, Status> {
+        let (owner, name) = status::or(account("name", &request.get_ref().name))?;
+        let permit = self.manager(&request, &owner).await?;
+        let diagnosed = self.service.diagnose_account(&permit, &name).await;
+        let (view, findings) = status::or(diagnosed)?;
+        Ok(Response::new(DiagnoseAccountResponse {
+            account: Some(pack(view)),
+            findings: findings.into_iter().map(charts::pack_finding).collect(),
+        }))
+    }
 }
 
 fn answer(outcome: Result<AccountView, Error>) -> Result<Response<v1::Account>, Status> {
@@ -171,7 +187,7 @@ const fn state(account: &Account) -> (AccountState, ErrorReason) {
 
 /// An account for the wire.
 pub(super) fn pack(view: AccountView) -> v1::Account {
-    let AccountView { account, app, generation, token, state: turns } = view;
+    let AccountView { account, app, generation, token, state: turns, chart } = view;
     let (state, reason) = state(&account);
     v1::Account {
         name: format!("projects/{}/accounts/{}", account.project, account.name),
@@ -191,5 +207,6 @@ pub(super) fn pack(view: AccountView) -> v1::Account {
         update_time: Some(timestamp(account.updated_at)),
         etag: etag(account.version),
         sasl_user: account.sasl_user,
+        refresh: chart.map(|chart| charts::pack(&chart)),
     }
 }

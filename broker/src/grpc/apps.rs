@@ -10,13 +10,15 @@ use tokenbroker_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::charts::proto_rotation;
 use super::convert::{etag, page, proto_mail_host, time, timestamp, version};
 use super::names::{Name, project, resource};
 use super::rights::{app_change, app_draft};
 use super::serve::Door;
 use super::status;
-use crate::domain::app::{AppHealth, ClientAuthMethod, Rotation};
+use crate::domain::app::{AppHealth, ClientAuthMethod};
 use crate::domain::ids::{AppSecretId, ProjectId};
+use crate::domain::refresh::AppGate;
 use crate::domain::secret::Secret;
 use crate::service::{AppView, Error, NewAppSecret};
 
@@ -157,18 +159,24 @@ fn secret_id(text: &str) -> Result<AppSecretId, Error> {
 }
 
 fn pack(view: AppView) -> v1::App {
-    let AppView { app, secrets, redirect_uri, endpoints } = view;
+    let AppView { app, secrets, redirect_uri, endpoints, gate, token_endpoint } = view;
     let secrets = secrets.iter().map(|secret| v1::AppSecret {
         secret_id: secret.id.to_string(),
         active: secret.active,
         create_time: Some(timestamp(secret.created_at)),
         expire_time: secret.expires_at.map(timestamp),
     });
-    let health = match app.health {
-        AppHealth::Unknown => v1::AppHealth::Unspecified,
-        AppHealth::Accepted => v1::AppHealth::Ok,
-        AppHealth::Rejected { .. } => v1::AppHealth::Rejected,
+    let (health, since, code) = match app.health {
+        AppHealth::Unknown => (v1::AppHealth::Unspecified, None, String::new()),
+        AppHealth::Accepted => (v1::AppHealth::Ok, None, String::new()),
+        AppHealth::Rejected { since, code } => (v1::AppHealth::Rejected, Some(since), code),
     };
+    let (retry_at, refusals) = match gate {
+        AppGate::Open => (None, 0),
+        AppGate::Throttled { until } => (Some(until), 0),
+        AppGate::Rejected { until, refusals } => (Some(until), refusals),
+    };
+    let shut_until = token_endpoint.as_ref().and_then(|it| it.shut_until);
     v1::App {
         name: format!("projects/{}/apps/{}", app.project, app.name),
         display_name: app.display_name,
@@ -197,6 +205,12 @@ fn pack(view: AppView) -> v1::App {
         etag: etag(app.version),
         rotation: proto_rotation(app.rotation).into(),
         return_uris: app.return_uris,
+        health_time: since.map(timestamp),
+        health_code: code,
+        retry_time: retry_at.map(timestamp),
+        refusals,
+        endpoint_retry_time: shut_until.map(timestamp),
+        endpoint_failures: token_endpoint.map_or(0, |it| it.failures),
     }
 }
 
@@ -206,15 +220,5 @@ const fn proto_client_auth(method: Option<ClientAuthMethod>) -> v1::ClientAuthMe
         Some(ClientAuthMethod::Basic) => v1::ClientAuthMethod::Basic,
         Some(ClientAuthMethod::Post) => v1::ClientAuthMethod::Post,
         Some(ClientAuthMethod::None) => v1::ClientAuthMethod::None,
-    }
-}
-
-const fn proto_rotation(rotation: Option<Rotation>) -> v1::Rotation {
-    match rotation {
-        None => v1::Rotation::Unspecified,
-        Some(Rotation::None) => v1::Rotation::None,
-        Some(Rotation::Replace) => v1::Rotation::Replace,
-        Some(Rotation::Grace) => v1::Rotation::Grace,
-        Some(Rotation::Strict) => v1::Rotation::Strict,
     }
 }

@@ -43,6 +43,11 @@ pub(super) fn span(
         .ok_or_else(|| Error::invalid(field, format!("use 0 to {} seconds", most.as_secs())))
 }
 
+/// A span for the wire.
+pub(super) fn proto_span(span: Duration) -> ProtoDuration {
+    ProtoDuration::try_from(span).unwrap_or_default()
+}
+
 /// A text with a bound on its length.
 pub(super) fn bounded(field: &'static str, text: &str, most: usize) -> Result<String, Error> {
     let clean = !text.chars().any(char::is_control);

@@ -1,13 +1,16 @@
 //! The admin plane's door to the broker itself.
 
 use tokenbroker_proto::v1::system_service_server::SystemService;
-use tokenbroker_proto::v1::{GetSystemStatusRequest, GetSystemStatusResponse, StateCount};
+use tokenbroker_proto::v1::{
+    GetSystemStatusRequest, GetSystemStatusResponse, PausedApp, StateCount, TokenEndpoint,
+};
 use tonic::{Request, Response, Status};
 
 use super::convert::timestamp;
 use super::serve::Door;
 use super::status;
 use crate::domain::ids::ProjectId;
+use crate::service::{self, EndpointState};
 
 #[tonic::async_trait]
 impl SystemService for Door {
@@ -30,6 +33,24 @@ impl SystemService for Door {
             rejected_apps: stands.counts.rejected_apps,
             key_term: stands.key_term,
             public_uri: stands.public_url,
+            interrupted_accounts: stands.counts.interrupted_accounts,
+            due_accounts: stands.due,
+            endpoints: stands.endpoints.into_iter().take(1000).map(endpoint).collect(),
+            paused_apps: stands.counts.paused_apps.into_iter().map(paused).collect(),
+            replica: stands.replica,
         }))
+    }
+}
+
+fn endpoint(stands: EndpointState) -> TokenEndpoint {
+    let EndpointState { endpoint, failures, shut_until } = stands;
+    TokenEndpoint { endpoint, failures, retry_time: shut_until.map(timestamp) }
+}
+
+fn paused(app: service::PausedApp) -> PausedApp {
+    PausedApp {
+        app: app.app,
+        retry_time: Some(timestamp(app.retry_at)),
+        refusals: u32::try_from(app.refusals).unwrap_or(u32::MAX),
     }
 }

@@ -5,6 +5,7 @@
 use crate::domain::account::Account;
 use crate::domain::app::App;
 use crate::domain::caller::Manage;
+use crate::domain::chart::Chart;
 use crate::domain::event::{Event, What};
 use crate::domain::grant::AccessToken;
 use crate::domain::refresh::{RefreshState, Urgency};
@@ -23,12 +24,14 @@ pub struct AccountView {
     pub generation: i64,
     /// Its token for `mail`, sealed.
     pub token: Option<AccessToken>,
-    /// How its refreshes go.
+    /// When it was refreshed, and whether that works.
     pub state: RefreshState,
+    /// All about its refreshes; only for one account at a time.
+    pub chart: Option<Box<Chart>>,
 }
 
 impl Service {
-    /// One account.
+    /// One account, with all about its refreshes.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -38,7 +41,9 @@ impl Service {
         name: &AccountName,
     ) -> Result<AccountView, Error> {
         let account = self.account_named(permit.project(), name).await?;
-        self.view_account(account).await
+        let chart = self.chart(&account).await?;
+        let view = self.view_account(account).await?;
+        Ok(AccountView { chart: Some(Box::new(chart)), ..view })
     }
 
     /// The accounts of a project, by name.
@@ -113,7 +118,7 @@ impl Service {
         let generation = conn.current_grant(account.id).await?.map_or(0, |grant| grant.generation);
         let token = conn.access_token(account.id, "mail").await?;
         let state = conn.refresh_state(account.id).await?.unwrap_or_default();
-        Ok(AccountView { account, app, generation, token, state })
+        Ok(AccountView { account, app, generation, token, state, chart: None })
     }
 
     /// An audit record about an account.

@@ -7,7 +7,8 @@ use crate::domain::caller::Manage;
 use crate::domain::event::{Event, What};
 use crate::domain::ids::ResourceId;
 use crate::domain::mail::MailHost;
-use crate::service::{Error, Service};
+use crate::domain::refresh::AppGate;
+use crate::service::{EndpointState, Error, Service};
 use crate::store::{Page, PageRequest};
 
 /// What an app shall be.
@@ -81,6 +82,10 @@ pub struct AppView {
     pub redirect_uri: String,
     /// The endpoints in use, the preset's included.
     pub endpoints: Endpoints,
+    /// Whether it may be used now, for all brokers.
+    pub gate: AppGate,
+    /// How its token endpoint answers this broker, if it was asked.
+    pub token_endpoint: Option<EndpointState>,
 }
 
 /// What asking the provider about an app brought.
@@ -124,11 +129,17 @@ impl Service {
     }
 
     pub(super) async fn view_app(&self, app: App) -> Result<AppView, Error> {
-        let secrets = self.read().await?.app_secrets(app.id).await?;
+        let mut conn = self.read().await?;
+        let secrets = conn.app_secrets(app.id).await?;
+        let gate = conn.app_gate(app.id).await?.unwrap_or(AppGate::Open);
+        drop(conn);
         // An app that no longer resolves, say after a change of the configuration, must still be shown.
         let resolved = self.resolve(&app);
+        let token_endpoint =
+            resolved.as_ref().ok().and_then(|it| self.gates.endpoint(&it.urls.token));
         let endpoints = resolved.map_or_else(|_| app.endpoints.clone(), |it| it.endpoints());
-        Ok(AppView { redirect_uri: self.redirect_uri(&app), secrets, endpoints, app })
+        let redirect_uri = self.redirect_uri(&app);
+        Ok(AppView { redirect_uri, secrets, endpoints, gate, token_endpoint, app })
     }
 
     /// An audit record about an app.

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::clock::Time;
 use crate::domain::ids::AppId;
-use crate::domain::refresh::gate::{Breaker, Bucket};
+use crate::domain::refresh::gate::{Breaker, Bucket, EndpointState};
 use crate::domain::refresh::{Dice, Urgency};
 use crate::telemetry::metrics;
 
@@ -55,17 +55,6 @@ pub(super) struct Pass {
     app: AppId,
     endpoint: String,
     used: bool,
-}
-
-/// How an endpoint stands, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointState {
-    /// The token endpoint, without query.
-    pub endpoint: String,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Until when it is shut, if it is.
-    pub shut_until: Option<Time>,
 }
 
 impl Gates {
@@ -114,14 +103,17 @@ impl Gates {
     /// All endpoints that were asked since the start.
     pub(super) fn endpoints(&self) -> Vec<EndpointState> {
         let state = self.state();
-        let view = |(name, (_, breaker)): (&String, &(Bucket, Breaker))| EndpointState {
-            endpoint: name.clone(),
-            failures: breaker.failures(),
-            shut_until: breaker.shut_until(),
-        };
-        let mut all: Vec<EndpointState> = state.endpoints.iter().map(view).collect();
+        let mut all: Vec<EndpointState> =
+            state.endpoints.iter().map(|(name, (_, breaker))| view(name, breaker)).collect();
         all.sort_by(|one, other| one.endpoint.cmp(&other.endpoint));
         all
+    }
+
+    /// How a token endpoint stands; `None` if it was not asked since the start.
+    pub(super) fn endpoint(&self, endpoint: &Url) -> Option<EndpointState> {
+        let name = name_of(endpoint);
+        let state = self.state();
+        state.endpoints.get(&name).map(|(_, breaker)| view(&name, breaker))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -161,6 +153,14 @@ impl Drop for Pass {
             bucket.give_back();
             breaker.give_back();
         }
+    }
+}
+
+fn view(name: &str, breaker: &Breaker) -> EndpointState {
+    EndpointState {
+        endpoint: name.to_owned(),
+        failures: breaker.failures(),
+        shut_until: breaker.shut_until(),
     }
 }
 
@@ -216,6 +216,10 @@ mod tests {
         }
         let shut = NOW.after(Duration::from_secs(4));
         assert_eq!(gates.worth(app, 9, shut), 0);
+        let told = gates.endpoint(&url).unwrap();
+        assert_eq!((told.endpoint.as_str(), told.failures), ("id.example:443/token", 5));
+        assert!(told.shut_until.is_some_and(|until| until > shut));
+        assert_eq!(gates.endpoint(&Url::parse("https://other.example/").unwrap()), None);
         let probe = NOW.after(Duration::from_secs(6));
         assert_eq!(gates.worth(app, 9, probe), 1);
         let Entry::Passed(pass) = gates.enter(&url, app, Urgency::Wanted, probe) else { panic!() };

@@ -19,6 +19,12 @@ pub struct Status {
     pub key_term: u32,
     /// Where the consent pages are.
     pub public_url: String,
+    /// Accounts that are due and not refreshed, over all projects.
+    pub due: i64,
+    /// Token endpoints that this broker has asked.
+    pub endpoints: Vec<EndpointState>,
+    /// This process among those that share the store.
+    pub replica: String,
 }
 
 impl Service {
@@ -30,6 +36,8 @@ impl Service {
         let now = self.parts.clock.now();
         let mut conn = self.read().await?;
         let counts = conn.counts(permit.project(), now).await?;
+        drop(conn);
+        let due = self.due_depth().await?;
         let schema_version = self.parts.store.schema_version();
         Ok(Status {
             engine: self.parts.store.engine(),
@@ -37,6 +45,9 @@ impl Service {
             counts,
             key_term: self.parts.sealer.active_term(),
             public_url: self.parts.public_url.to_string(),
+            due,
+            endpoints: self.gates.endpoints(),
+            replica: self.parts.replica.clone(),
         })
     }
 
@@ -50,11 +61,6 @@ impl Service {
             |state: &str| counted.iter().find(|(name, _)| name == state).map_or(0, |it| it.1);
         let standings = Standing::ALL.iter().map(|standing| standing.as_str());
         Ok(standings.chain(["disabled"]).map(|state| (state, count(state))).collect())
-    }
-
-    /// Token endpoints that were asked since the start, and whether they are shut.
-    pub fn endpoints(&self) -> Vec<EndpointState> {
-        self.gates.endpoints()
     }
 
     /// Whether the store answers: what readiness means.

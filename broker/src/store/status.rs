@@ -21,6 +21,21 @@ pub struct Counts {
     pub active_callers: i64,
     /// The ids of the first 100 apps their provider refuses.
     pub rejected_apps: Vec<String>,
+    /// The first 100 apps that are left alone for a while.
+    pub paused_apps: Vec<PausedApp>,
+    /// Accounts whose newest refresh token was sent and whose answer never came.
+    pub interrupted_accounts: i64,
+}
+
+/// An app that is left alone for a while, by all brokers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PausedApp {
+    /// Its id for people.
+    pub app: String,
+    /// When it is asked again.
+    pub retry_at: Time,
+    /// How often in a row its provider refused it; 0 if it asked for silence.
+    pub refusals: i64,
 }
 
 statements! {
@@ -33,6 +48,12 @@ statements! {
         and (expires_at is null or expires_at > $2)
         and account in (select id from accounts where project = $1)";
     CALLERS = "select count(*) from callers where project = $1 and revoked_at is null";
+    PAUSED = "select name, retry_at, refusals from apps where project = $1
+        and (health = 'rejected' or retry_at > $2) order by name limit 100";
+    INTERRUPTED = "select count(*) from (select distinct account, generation from refresh_attempts
+            where outcome in ('', 'lost') and ended_at is not null limit 10000) as sent
+        where generation = (select max(generation) from grants where grants.account = sent.account)
+        and account in (select id from accounts where project = $1)";
     REJECTED = "select name from apps where project = $1 and health = 'rejected' order by name limit 100";
 }
 
@@ -72,6 +93,15 @@ impl Conn {
             accounts: all!(self, ACCOUNTS => (String, i64); project)?,
             active_credentials: one(maybe!(self, CREDENTIALS => (i64,); project; now.millis())?),
             active_callers: one(maybe!(self, CALLERS => (i64,); project)?),
+            interrupted_accounts: one(maybe!(self, INTERRUPTED => (i64,); project)?),
+            paused_apps: all!(self, PAUSED => (String, i64, i64); project; now.millis())?
+                .into_iter()
+                .map(|(app, retry_at, refusals)| PausedApp {
+                    app,
+                    retry_at: Time::from_millis(retry_at),
+                    refusals,
+                })
+                .collect(),
             rejected_apps: all!(self, REJECTED => (String,); project)?
                 .into_iter()
                 .map(|(name,)| name)

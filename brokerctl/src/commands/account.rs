@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::session::{Session, all_pages};
 use crate::views::Deleted;
 use crate::views::account::{AccountView, AccountsView, RevokedView};
+use crate::views::diagnosis::DiagnosisView;
 
 /// `brokerctl account ..`
 #[derive(Debug, Subcommand)]
@@ -22,8 +23,12 @@ pub(crate) enum Account {
     Invite(Invite),
     /// Lists accounts
     List(List),
-    /// Shows one account and why it stands as it does
+    /// Shows one account: how it stands, its refresh tokens by generation, what failed lately
+    #[command(after_help = SHOW_HELP)]
     Show(Which),
+    /// Says in words what is wrong with an account, what comes next and what to do
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Which),
     /// Changes name, labels or upstream login
     Update(Update),
     /// Gives the grant back to the provider and forgets its tokens
@@ -37,6 +42,27 @@ pub(crate) enum Account {
     /// Removes the account with its tokens and credentials
     Delete(Delete),
 }
+
+const SHOW_HELP: &str = "\
+Next refresh  when the schedule looks at it: at half of its token's life while somebody asks for it
+              (warm), else in time for the grant not to end for lack of use (cold).
+Not before    after failures only `account refresh` asks the provider earlier.
+In doubt      a refresh was sent, no answer came, and the provider takes each refresh token only once.
+Refreshing    the broker process that is at it.
+
+Each generation is one answer of the provider. The newest is used; older ones stay until it has worked.
+No token is shown. `account doctor` says the same in words.";
+
+const DOCTOR_HELP: &str = "\
+Nothing is asked of the provider and nothing is changed. Each finding is one of
+  ok        as it should be
+  notice    good to know
+  warning   it may pass by itself, or there is time to act
+  error     no new token comes until somebody acts
+and says when something happens by itself (next) and what to do (try).
+
+Exit code 7 if there is an error, 0 if there is none. In scripts:
+  brokerctl account doctor ann@example.com --json | jq -r '.findings[] | select(.severity != \"ok\") | .text'";
 
 /// One account.
 #[derive(Args, Debug)]
@@ -129,6 +155,7 @@ impl Account {
             Self::List(list) => return list.run(session).await,
             Self::Revoke(which) => return revoke(session, &which.account).await,
             Self::Delete(delete) => return delete.run(session).await,
+            Self::Doctor(which) => return doctor(session, &which.account).await,
             Self::Update(update) => {
                 let ask = update.request(session)?;
                 session.admin.ask(accounts.update_account(ask)).await?
@@ -209,6 +236,17 @@ impl Delete {
         let ask = v1::DeleteAccountRequest { name: name.clone(), etag: self.etag };
         session.admin.ask(session.admin.accounts().delete_account(ask)).await?;
         session.out.show(&Deleted { deleted: name })
+    }
+}
+
+async fn doctor(session: &Session, account: &str) -> Result<(), Failure> {
+    let ask = v1::DiagnoseAccountRequest { name: session.account(account) };
+    let answer = session.admin.ask(session.admin.accounts().diagnose_account(ask)).await?;
+    let diagnosis = DiagnosisView::from(answer);
+    session.out.show(&diagnosis)?;
+    match diagnosis.error() {
+        None => Ok(()),
+        Some((what, remedy)) => Err(Failure::Found { what, remedy }),
     }
 }
 

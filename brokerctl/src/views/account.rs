@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use token_broker_client::v1;
 
+use super::refresh::RefreshView;
 use super::{joined, ordered, reason, some, word};
 use crate::names;
-use crate::output::{Screen, View};
+use crate::output::{Screen, View, plain};
 use crate::when::iso;
 
 /// An account.
@@ -32,6 +33,8 @@ pub(crate) struct AccountView {
     create_time: Option<String>,
     update_time: Option<String>,
     etag: String,
+    /// Null in lists and after changes.
+    refresh: Option<RefreshView>,
 }
 
 impl From<v1::Account> for AccountView {
@@ -55,7 +58,16 @@ impl From<v1::Account> for AccountView {
             create_time: iso(account.create_time),
             update_time: iso(account.update_time),
             etag: account.etag,
+            refresh: account.refresh.map(Into::into),
         }
+    }
+}
+
+impl AccountView {
+    /// One line that says which account it is.
+    pub(crate) fn title(&self) -> String {
+        let state = self.state.as_deref().unwrap_or_default();
+        plain(&format!("{} ({}), app {}: {state}", self.mailbox, self.id, names::id(&self.app)))
     }
 }
 
@@ -63,7 +75,7 @@ impl View for AccountView {
     fn draw(&self, screen: &Screen) -> String {
         let provider = [&self.provider_code, &self.provider_message];
         let provider: Vec<_> = provider.into_iter().flatten().cloned().collect();
-        screen.record(&[
+        let mut parts = vec![
             ("Account", self.id.clone()),
             ("Mailbox", self.mailbox.clone()),
             ("Name", self.display_name.clone().unwrap_or_default()),
@@ -75,8 +87,15 @@ impl View for AccountView {
             ("Labels", joined(&self.labels)),
             ("Token ends", screen.time(&self.token_expire_time)),
             ("Refreshed", screen.time(&self.refresh_time)),
-            ("Made", screen.time(&self.create_time)),
-        ])
+        ];
+        let made = ("Made", screen.time(&self.create_time));
+        let Some(refresh) = &self.refresh else {
+            parts.push(made);
+            return screen.record(&parts);
+        };
+        parts.extend(refresh.lines(screen));
+        parts.push(made);
+        format!("{}\n\n{}", screen.record(&parts), refresh.tables(screen))
     }
 }
 

@@ -33,6 +33,14 @@ pub(crate) struct AppView {
     create_time: Option<String>,
     update_time: Option<String>,
     etag: String,
+    health_time: Option<String>,
+    health_code: Option<String>,
+    /// Until when all brokers leave the app alone.
+    retry_time: Option<String>,
+    refusals: u32,
+    /// Until when the broker that answers leaves the token endpoint alone.
+    endpoint_retry_time: Option<String>,
+    endpoint_failures: u32,
 }
 
 #[derive(Serialize)]
@@ -77,6 +85,12 @@ impl From<v1::App> for AppView {
             create_time: iso(app.create_time),
             update_time: iso(app.update_time),
             etag: app.etag,
+            health_time: iso(app.health_time),
+            health_code: some(app.health_code),
+            retry_time: iso(app.retry_time),
+            refusals: app.refusals,
+            endpoint_retry_time: iso(app.endpoint_retry_time),
+            endpoint_failures: app.endpoint_failures,
         }
     }
 }
@@ -120,6 +134,33 @@ impl AppView {
     fn stands(&self) -> String {
         if self.disabled { "disabled".into() } else { self.health.clone().unwrap_or_default() }
     }
+
+    /// Since when and why its provider refuses it.
+    fn refused(&self, screen: &Screen) -> String {
+        let Some(since) = &self.health_time else { return String::new() };
+        let code = self.health_code.clone().unwrap_or_default();
+        let times = self.refusals;
+        let since = screen.time(&Some(since.clone()));
+        format!("{code}, {times} in a row, first {since}; a new secret: app add-secret {}", self.id)
+    }
+
+    /// Until when nobody asks, and why.
+    fn paused(&self, screen: &Screen) -> String {
+        let Some(_) = &self.retry_time else { return String::new() };
+        let why = if self.refusals > 0 { "refused" } else { "the provider asked for silence" };
+        format!("{why}; asked again {}", screen.time(&self.retry_time))
+    }
+
+    /// How its token endpoint answers, if not well.
+    fn endpoint(&self, screen: &Screen) -> String {
+        match (self.endpoint_failures, &self.endpoint_retry_time) {
+            (0, None) => String::new(),
+            (times, None) => format!("failed {times} times in a row"),
+            (times, retry) => {
+                format!("away, {times} failures in a row; asked again {}", screen.time(retry))
+            }
+        }
+    }
 }
 
 impl View for AppView {
@@ -127,7 +168,10 @@ impl View for AppView {
         let secrets = self.secrets.iter().map(|secret| {
             let use_ = if secret.active { "in use" } else { "kept" };
             let ends = secret.expire_time.as_ref().map(|_| screen.time(&secret.expire_time));
-            let ends = ends.map_or_else(String::new, |ends| format!(", ends {ends}"));
+            let ends = ends.map_or_else(String::new, |ends| match ends.strip_suffix(" ago") {
+                Some(ago) => format!(", ENDED {ago} ago"),
+                None => format!(", ends {ends}"),
+            });
             format!("{} ({use_}{ends})", secret.secret_id)
         });
         let mut scopes = self.base_scopes.clone();
@@ -140,6 +184,9 @@ impl View for AppView {
             ("Authority", self.authority.clone().unwrap_or_default()),
             ("Client id", self.client_id.clone()),
             ("Health", self.stands()),
+            ("Refused", self.refused(screen)),
+            ("Left alone", self.paused(screen)),
+            ("Token endpoint", self.endpoint(screen)),
             ("Redirect URI", self.redirect_uri.clone()),
             ("Scopes", scopes.join(" ")),
             ("Mail servers", self.mail_hosts.join("\n")),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use token_broker_client::v1;
 
+use super::some;
 use crate::output::{Screen, View};
 use crate::when::iso;
 
@@ -24,6 +25,39 @@ pub(crate) struct StatusView {
     accounts: BTreeMap<String, i64>,
     active_credentials: i64,
     active_callers: i64,
+    replica: Option<String>,
+    interrupted_accounts: i64,
+    due_accounts: i64,
+    endpoints: Vec<EndpointView>,
+    paused_apps: Vec<PausedView>,
+}
+
+/// A token endpoint, as the broker that answers sees it.
+#[derive(Serialize)]
+struct EndpointView {
+    endpoint: String,
+    failures: u32,
+    retry_time: Option<String>,
+}
+
+/// An app that is left alone.
+#[derive(Serialize)]
+struct PausedView {
+    app: String,
+    retry_time: Option<String>,
+    refusals: u32,
+}
+
+impl From<v1::TokenEndpoint> for EndpointView {
+    fn from(of: v1::TokenEndpoint) -> Self {
+        Self { endpoint: of.endpoint, failures: of.failures, retry_time: iso(of.retry_time) }
+    }
+}
+
+impl From<v1::PausedApp> for PausedView {
+    fn from(of: v1::PausedApp) -> Self {
+        Self { app: of.app, retry_time: iso(of.retry_time), refusals: of.refusals }
+    }
 }
 
 impl From<v1::GetSystemStatusResponse> for StatusView {
@@ -41,6 +75,11 @@ impl From<v1::GetSystemStatusResponse> for StatusView {
             accounts: status.accounts.into_iter().map(|one| (one.state, one.count)).collect(),
             active_credentials: status.active_credentials,
             active_callers: status.active_callers,
+            replica: some(status.replica),
+            interrupted_accounts: status.interrupted_accounts,
+            due_accounts: status.due_accounts,
+            endpoints: status.endpoints.into_iter().map(Into::into).collect(),
+            paused_apps: status.paused_apps.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -49,15 +88,32 @@ impl View for StatusView {
     fn draw(&self, screen: &Screen) -> String {
         let accounts = self.accounts.iter().map(|(state, count)| format!("{count} {state}"));
         let accounts = accounts.collect::<Vec<_>>().join(", ");
+        let paused = self.paused_apps.iter().map(|app| {
+            let why = if app.refusals > 0 { "refused" } else { "told to be silent" };
+            format!("{}: {why}, asked again {}", app.app, screen.time(&app.retry_time))
+        });
+        let shut = self.endpoints.iter().filter(|it| it.retry_time.is_some()).map(|it| {
+            let again = screen.time(&it.retry_time);
+            format!("{}: {} failures in a row, asked again {again}", it.endpoint, it.failures)
+        });
+        let interrupted = match self.interrupted_accounts {
+            0 => String::new(),
+            count => format!("{count}: a refresh was sent and its answer never came"),
+        };
         screen.record(&[
             ("Broker", format!("{} (brokerctl {})", self.version, self.client_version)),
+            ("Process", self.replica.clone().unwrap_or_default()),
             ("Started", screen.time(&self.start_time)),
             ("Store", format!("{}, schema {}", self.store_engine, self.schema_version)),
             ("Consent pages", self.public_uri.clone()),
             ("Key term", self.key_term.to_string()),
             ("Apps", self.apps.to_string()),
             ("Refused apps", self.rejected_apps.join(" ")),
+            ("Apps left alone", paused.collect::<Vec<_>>().join("\n")),
+            ("Endpoints away", shut.collect::<Vec<_>>().join("\n")),
             ("Accounts", if accounts.is_empty() { "none".into() } else { accounts }),
+            ("Refreshes due", self.due_accounts.to_string()),
+            ("Interrupted", interrupted),
             ("Credentials", self.active_credentials.to_string()),
             ("Callers", self.active_callers.to_string()),
         ])

@@ -209,6 +209,7 @@ answers! { AccountService {
     revoke_account(RevokeAccountRequest) -> RevokeAccountResponse;
     refresh_account(RefreshAccountRequest) -> Account;
     delete_account(DeleteAccountRequest) -> ();
+    diagnose_account(DiagnoseAccountRequest) -> DiagnoseAccountResponse;
 } }
 answers! { ConsentService {
     create_consent(CreateConsentRequest) -> Consent;

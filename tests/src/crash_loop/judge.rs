@@ -25,11 +25,11 @@ const STUCK: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Whether brokers say that a refresh is in doubt. Until they do, a loss that was not named breaks nothing.
-pub(super) const IN_DOUBT_IS_TOLD: bool = false;
+pub(super) const IN_DOUBT_IS_TOLD: bool = true;
 
 /// Whether the broker says that it does not know what became of the account's last refresh.
-fn in_doubt(_account: &v1::Account) -> bool {
-    false
+fn in_doubt(account: &v1::Account) -> bool {
+    account.refresh.as_ref().is_some_and(|refresh| refresh.in_doubt)
 }
 
 /// What became of one account.

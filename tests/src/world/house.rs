@@ -35,6 +35,8 @@ pub struct Plan {
     pub log: String,
     /// Whether there are adapters.
     pub adapters: bool,
+    /// After how many seconds the first refusal of a grant is confirmed.
+    pub confirm_after_s: u64,
     /// Where everything is kept, also after the end; absent, a temporary folder.
     pub folder: Option<PathBuf>,
 }
@@ -46,6 +48,7 @@ impl Default for Plan {
             upstream_ca: None,
             log: "info".to_owned(),
             adapters: true,
+            confirm_after_s: 0,
             folder: None,
         }
     }

@@ -14,6 +14,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors) -> String {
     };
     let BrokerDoors { grpc, admin, http, ops } = doors;
     let (public_url, ca, log) = (doors.public_url(), upstream_ca(plan), &plan.log);
+    let confirm = plan.confirm_after_s;
     format!(
         "drain_seconds = 5\n\
          [store]\n{store}\n\
@@ -23,7 +24,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors) -> String {
          [http]\naddress = \"{http}\"\npublic_url = \"{public_url}\"\n\
          [ops]\naddress = \"{ops}\"\n\
          [providers]\nallow_insecure_loopback = true\nca_file = \"{ca}\"\n\
-         [refresh]\nconfirm_after_seconds = 0\n\
+         [refresh]\nconfirm_after_seconds = {confirm}\n\
          [log]\nfilter = \"{log}\"\n"
     )
 }

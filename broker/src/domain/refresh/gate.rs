@@ -30,6 +30,17 @@ pub struct Bucket {
     at: Time,
 }
 
+/// How an endpoint stands, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointState {
+    /// The token endpoint: host, port and path.
+    pub endpoint: String,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Until when it is shut, if it is.
+    pub shut_until: Option<Time>,
+}
+
 impl Bucket {
     /// A full bucket for `rate` calls a second; at least one in a minute.
     pub fn new(rate: f64, now: Time) -> Self {

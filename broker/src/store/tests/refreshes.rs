@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::engines::each_engine;
 use super::samples::*;
 use crate::domain::app::AppHealth;
+use crate::domain::grant::Attempt;
 use crate::domain::ids::{AccountId, AppId};
 use crate::domain::refresh::{AppGate, RefreshState};
-use crate::store::{Store, TurnEnd};
+use crate::store::{PausedApp, Store, TurnEnd};
 
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -121,5 +122,44 @@ each_engine! {
             let mut conn = store.read().await.unwrap();
             assert_eq!(conn.app_gate(app.id).await.unwrap(), Some(gate));
         }
+    }
+
+    async fn an_account_counts_as_interrupted_while_its_newest_token_was_sent_without_an_answer(home) {
+        let store = home.open().await;
+        let (_, account) = settled(&store).await;
+        let counted = async || store.read().await.unwrap().counts(&project(), NOW).await.unwrap().interrupted_accounts;
+        let newest = store.read().await.unwrap().current_grant(account.id).await.unwrap().map_or(0, |it| it.generation);
+        let next = grant(&account, newest + 1);
+        let sent = Attempt { generation: next.generation, outcome: String::new(), ended_at: None, ..attempt(&account) };
+        let id = sent.id;
+        store.write(move |tx| Box::pin(async move {
+            tx.append_grant(&next).await?;
+            tx.begin_attempt(&sent).await
+        })).await.unwrap();
+        assert_eq!(counted().await, 0, "one that is under way");
+        store.write(move |tx| Box::pin(async move { tx.end_attempt(id, at(70), "lost", "interrupted").await })).await.unwrap();
+        assert_eq!(counted().await, 1);
+        let newer = grant(&account, newest + 2);
+        store.write(move |tx| Box::pin(async move { tx.append_grant(&newer).await })).await.unwrap();
+        assert_eq!(counted().await, 0, "a newer one came, so it is settled");
+    }
+
+    async fn an_app_that_is_left_alone_is_counted_until_it_may_be_asked(home) {
+        let store = home.open().await;
+        let (app, _) = settled(&store).await;
+        let paused = async |now| store.read().await.unwrap().counts(&project(), now).await.unwrap().paused_apps;
+        let id = app.id;
+        store.write(move |tx| Box::pin(async move {
+            tx.set_app_health(id, &AppHealth::Accepted).await?;
+            tx.set_app_gate(id, AppGate::Throttled { until: at(900) }).await
+        })).await.unwrap();
+        let name = app.name.to_string();
+        assert_eq!(paused(at(899)).await, [PausedApp { app: name.clone(), retry_at: at(900), refusals: 0 }]);
+        assert_eq!(paused(at(900)).await, []);
+        store.write(move |tx| Box::pin(async move {
+            tx.set_app_health(id, &AppHealth::Rejected { since: at(1), code: "x".into() }).await?;
+            tx.set_app_gate(id, AppGate::Rejected { until: at(900), refusals: 2 }).await
+        })).await.unwrap();
+        assert_eq!(paused(at(901)).await, [PausedApp { app: name, retry_at: at(900), refusals: 2 }]);
     }
 }
