@@ -67,6 +67,7 @@ struct Trip {
     spending: Option<Spending>,
     issued: Option<Issued>,
     spilled: bool,
+    waited: bool,
     refused: Option<(Refused, Option<Settlement>)>,
 }
 
@@ -145,6 +146,7 @@ impl Service {
             spending: None,
             issued: None,
             spilled: false,
+            waited: false,
             refused: None,
         };
         let mut dice = self.parts.entropy.clone();
@@ -174,6 +176,11 @@ impl Service {
             Effect::Enter => self.enter(trip),
             Effect::Begin => {
                 failpoint::reach("refresh.begin");
+                if trip.waited
+                    && let Some(admission) = self.look(&trip.ground, &trip.demand).await
+                {
+                    return Event::Begun(admission);
+                }
                 match self.begin(&trip.ground, &trip.demand).await {
                     Ok((admission, spending)) => {
                         trip.spending = spending;
@@ -189,7 +196,10 @@ impl Service {
             Effect::Ask(_) => self.ask(trip).await,
             Effect::Keep => self.keep_answer(trip, lost).await,
             Effect::Note => self.note_refusal(trip, lost).await,
-            Effect::Sleep(span) => self.nap(trip, span).await,
+            Effect::Sleep(span) => {
+                trip.waited = true;
+                self.nap(trip, span).await
+            }
             Effect::Spill | Effect::Land(_) => Event::Stop,
         }
     }

@@ -32,6 +32,20 @@ impl Service {
             .await
     }
 
+    /// Whether somebody else is still at it, or done: a look that takes no turn at writing, since many may wait for one. `None`
+    /// if it has to be decided for good.
+    pub(super) async fn look(&self, ground: &Ground, demand: &Demand) -> Option<Admission> {
+        let mut conn = self.read().await.ok()?;
+        let row = conn.account(ground.account.id).await.ok()??;
+        let account = changes::admit(&self.parts.sealer, row).ok()?;
+        if account.disabled || account.app != ground.app.id {
+            return None;
+        }
+        let (ledger, _) = self.ledger(&mut conn, &account).await.ok()?;
+        let admission = admit(&ledger, demand, &ground.rules, self.now());
+        matches!(admission, Admission::Held { .. } | Admission::Have { .. }).then_some(admission)
+    }
+
     async fn intend(
         &self,
         tx: &mut Tx,
