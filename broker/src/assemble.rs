@@ -130,7 +130,19 @@ impl Core {
         env: crate::seal::Environment<'_>,
         new: NewInstance,
     ) -> Result<Self, StartError> {
-        let (clock, entropy) = (Clock::system(), Entropy::system());
+        Self::open_with(config, env, new, (Clock::system(), Entropy::system())).await
+    }
+
+    /// The same with a time and a randomness of one's own.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        config: &Config,
+        env: crate::seal::Environment<'_>,
+        new: NewInstance,
+        (clock, entropy): (Clock, Entropy),
+    ) -> Result<Self, StartError> {
         let kek = config.kek.read(env)?;
         let store_tasks = Tasks::new();
         let store = Store::open(&config.store, &store_tasks).await?;
@@ -204,13 +216,32 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
         tracing::warn!(doubts, "accounts whose refresh was interrupted may have lost their grant");
     }
     let figures = metrics::start().map_err(|error| StartError::Metrics(error.to_string()))?;
+    let ops = listen("ops.address", config.ops).await?;
+    let identities = open_doors(config, &core).await?;
+    announce(config, core.service.public_url());
+
+    let tasks = &core.tasks;
+    let (of_ops, service) = (tasks.clone(), core.service.clone());
+    drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
+    drop(tasks.spawn(tidy_hourly(core.service.clone(), tasks.clone())));
+    until_told(signals, tasks, &identities).await;
+    core.close(config.drain).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the doors for programs and browsers, and starts the schedule. Gives the certificates of the gRPC doors, for reloading.
+///
+/// # Errors
+/// [`StartError`] if a door cannot be opened.
+pub async fn open_doors(
+    config: &Config,
+    core: &Core,
+) -> Result<[Option<grpc::Identity>; 2], StartError> {
     let grpc = listen("grpc.address", config.grpc.address).await?;
     let admin = listen("admin.address", config.admin.address).await?;
     let web = listen("http.address", config.http.address).await?;
-    let ops = listen("ops.address", config.ops).await?;
     let identities = [identity("grpc", &config.grpc)?, identity("admin", &config.admin)?];
-    announce(config, core.service.public_url());
-
     let tasks = &core.tasks;
     for (listener, settings, identity, plane) in [
         (grpc, &config.grpc, &identities[0], Plane::Serving),
@@ -233,16 +264,10 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
         settings: config.http.clone(),
         entropy: core.entropy.clone(),
     };
-    let (of_web, of_ops, service) = (tasks.clone(), tasks.clone(), core.service.clone());
+    let of_web = tasks.clone();
     drop(tasks.spawn(async move { http::serve(web, door, &of_web).await }));
-    drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
-
     drop(tasks.spawn(scheduler::run(core.service.clone(), tasks.clone())));
-    drop(tasks.spawn(tidy_hourly(core.service.clone(), tasks.clone())));
-    until_told(signals, tasks, &identities).await;
-    core.close(config.drain).await;
-    tracing::info!("stopped");
-    Ok(())
+    Ok(identities)
 }
 
 /// Forgets old things, now and every hour.

@@ -104,6 +104,13 @@ impl Clock {
             at.fetch_add(millis_of(span), Ordering::SeqCst);
         }
     }
+
+    /// Sets a manual clock, forward or back, as somebody sets the clock of a host; the system's clock ignores it.
+    pub fn set(&self, now: Time) {
+        if let Source::Manual(at) = &self.0 {
+            at.store(now.millis(), Ordering::SeqCst);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +124,8 @@ mod tests {
         assert_eq!(clock.now(), Time::from_millis(1_000));
         twin.advance(Duration::from_secs(2));
         assert_eq!(clock.now(), Time::from_millis(3_000));
+        twin.set(Time::from_millis(7));
+        assert_eq!(clock.now(), Time::from_millis(7));
     }
 
     #[test]

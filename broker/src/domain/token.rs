@@ -20,9 +20,14 @@ pub const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
 /// The longest life believed; anything longer is cut to it.
 pub const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// How far ahead another broker's clock may be. A token from further ahead was bought under a clock that was wrong, and nobody
+/// knows when it ends.
+pub const SKEW: Duration = Duration::from_secs(60);
+
 /// Whether `token` can be handed out for `min_ttl`.
 pub fn is_fresh(token: &AccessToken, min_ttl: Duration, now: Time) -> bool {
-    is_alive(token, now) && now.until(token.expires_at) >= min_ttl
+    let of_the_past = token.issued_at <= now.after(SKEW);
+    of_the_past && is_alive(token, now) && now.until(token.expires_at) >= min_ttl
 }
 
 /// Whether `token` may still be used at all.

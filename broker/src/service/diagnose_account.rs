@@ -47,7 +47,7 @@ impl Service {
         let mut conn = self.read().await?;
         let state = conn.refresh_state(account.id).await?.unwrap_or_default();
         let attempts = conn.attempts(account.id, ATTEMPTS).await?;
-        let (ledger, grants) = self.ledger(&mut conn, account).await?;
+        let (ledger, grants) = self.ledger(&mut conn, account, None).await?;
         let proven = grants.iter().filter(|it| it.proven).map(|it| it.generation).collect();
         let replica = self.parts.replica.clone();
         Ok(Chart { state, ledger, proven, attempts, rules, replica, at: self.now() })

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::domain::ids::{AccountId, AppId};
 use crate::domain::refresh::{AppGate, Demand, Dice, Urgency};
 use crate::service::flights::Boarding;
+use crate::service::refresh_begin::believed_gate;
 use crate::service::{Error, Service};
 
 /// Accounts of one app that are looked up at once.
@@ -44,7 +45,7 @@ impl Service {
         let mut look = Look::default();
         let gates = self.read().await?.app_gates().await?;
         for (app, gate) in gates {
-            let shut = match gate {
+            let shut = match believed_gate(gate, self.now()) {
                 AppGate::Open => false,
                 AppGate::Throttled { until } | AppGate::Rejected { until, .. } => {
                     until > self.now()

@@ -67,6 +67,7 @@ pub(super) struct Trip {
     spending: Option<Spending>,
     issued: Option<Issued>,
     spilled: bool,
+    waited: bool,
     pub(super) refused: Option<(Refused, Option<Settlement>)>,
 }
 
@@ -128,6 +129,7 @@ impl Service {
             spending: None,
             issued: None,
             spilled: false,
+            waited: false,
             refused: None,
         };
         let mut dice = self.parts.entropy.clone();
@@ -157,6 +159,11 @@ impl Service {
             Effect::Enter => self.enter(trip),
             Effect::Begin => {
                 failpoint::reach("refresh.begin");
+                if trip.waited
+                    && let Some(admission) = self.look(&trip.ground, &trip.demand).await
+                {
+                    return Event::Begun(admission);
+                }
                 match self.begin(&trip.ground, &trip.demand).await {
                     Ok((admission, spending)) => {
                         trip.spending = spending;
@@ -172,7 +179,10 @@ impl Service {
             Effect::Ask(_) => self.ask(trip).await,
             Effect::Keep => self.keep_answer(trip, lost).await,
             Effect::Note => self.note_refusal(trip, lost).await,
-            Effect::Sleep(span) => self.nap(trip, span).await,
+            Effect::Sleep(span) => {
+                trip.waited = true;
+                self.nap(trip, span).await
+            }
             Effect::Spill | Effect::Land(_) => Event::Stop,
         }
     }

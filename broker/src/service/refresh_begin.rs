@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Time;
 use crate::domain::account::{Account, Standing};
 use crate::domain::grant::{Attempt, Grant};
 use crate::domain::ids::{AccountId, AttemptId};
@@ -20,6 +21,11 @@ use crate::store::{self, Conn, Result as Stored, Tx};
 /// How long a probe of a refused app keeps others from probing too.
 const PROBE: Duration = Duration::from_secs(20);
 
+/// The longest wait that is ever written down for an account (it is looked at again after a day and a bit), and for an app (a
+/// provider is believed an hour of silence).
+const LONGEST_WAIT: Duration = Duration::from_secs(27 * 3600);
+const LONGEST_GATE: Duration = Duration::from_secs(3600);
+
 impl Service {
     /// Decides on a demand and, if a token is to be spent, writes the intent.
     pub(super) async fn begin(
@@ -30,6 +36,20 @@ impl Service {
         let (service, ground, demand) = (self.clone(), Arc::clone(ground), demand.clone());
         self.write(move |tx| Box::pin(async move { service.intend(tx, &ground, &demand).await }))
             .await
+    }
+
+    /// Whether somebody else is still at it, or done: a look that takes no turn at writing, since many may wait for one. `None`
+    /// if it has to be decided for good.
+    pub(super) async fn look(&self, ground: &Ground, demand: &Demand) -> Option<Admission> {
+        let mut conn = self.read().await.ok()?;
+        let row = conn.account(ground.account.id).await.ok()??;
+        let account = changes::admit(&self.parts.sealer, row).ok()?;
+        if account.disabled || account.app != ground.app.id {
+            return None;
+        }
+        let (ledger, _) = self.ledger(&mut conn, &account, None).await.ok()?;
+        let admission = admit(&ledger, demand, &ground.rules, self.now());
+        matches!(admission, Admission::Held { .. } | Admission::Have { .. }).then_some(admission)
     }
 
     async fn intend(
@@ -118,6 +138,7 @@ impl Service {
         except: Option<AttemptId>,
     ) -> Stored<(Ledger, Vec<Grant>)> {
         let id: AccountId = account.id;
+        let now = self.now();
         let state = conn.refresh_state(id).await?.unwrap_or_default();
         let grants = conn.grants(id).await?;
         let foreign = state.lease.owner != self.parts.replica && !state.lease.left.is_zero();
@@ -127,11 +148,49 @@ impl Service {
             doubts: conn.doubts(id, except).await?,
             tokens: conn.bearers(id).await?,
             held: foreign.then_some(state.lease.left),
-            not_before: state.not_before,
+            not_before: believed(state.not_before, LONGEST_WAIT, now),
             failures: state.failures,
-            app: conn.app_gate(account.app).await?.unwrap_or(AppGate::Open),
+            app: believed_gate(conn.app_gate(account.app).await?.unwrap_or(AppGate::Open), now),
             spread: Spread::of(id.bytes()),
         };
         Ok((ledger, grants))
+    }
+}
+
+/// A wait that is longer than any we write down was written under a clock that was wrong: it is over.
+fn believed(until: Time, longest: Duration, now: Time) -> Time {
+    if now.until(until) <= longest { until } else { now }
+}
+
+/// The same for an app.
+pub(super) fn believed_gate(gate: AppGate, now: Time) -> AppGate {
+    match gate {
+        AppGate::Open => AppGate::Open,
+        AppGate::Throttled { until } => {
+            AppGate::Throttled { until: believed(until, LONGEST_GATE, now) }
+        }
+        AppGate::Rejected { until, refusals } => {
+            AppGate::Rejected { until: believed(until, LONGEST_GATE, now), refusals }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_written_under_a_wrong_clock_is_over_and_any_other_is_kept() {
+        let now = Time::from_millis(1_000_000);
+        for longest in [LONGEST_GATE, LONGEST_WAIT] {
+            let kept = now.after(longest);
+            assert_eq!(believed(kept, longest, now), kept);
+            assert_eq!(believed(kept.after(Duration::from_secs(1)), longest, now), now);
+        }
+        let until = now.after(Duration::from_secs(10 * 365 * 24 * 3600));
+        let gates = [AppGate::Throttled { until }, AppGate::Rejected { until, refusals: 3 }];
+        let over =
+            [AppGate::Throttled { until: now }, AppGate::Rejected { until: now, refusals: 3 }];
+        assert_eq!(gates.map(|gate| believed_gate(gate, now)), over);
     }
 }

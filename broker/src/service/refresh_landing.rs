@@ -45,8 +45,12 @@ impl Service {
         };
         // Whatever happened to this one: somebody may have brought a newer token meanwhile.
         let token = self.read().await?.access_token(trip.ground.account.id, &audience).await?;
-        let newer = token
-            .filter(|token| !token.rejected && than.is_some_and(|than| token.generation > than));
+        // The schedule wants no particular one: what it renewed is new, for those too who joined it.
+        let is_new = |token: &AccessToken| match than {
+            Some(than) => token.generation > than,
+            None => outcome == Outcome::Renewed,
+        };
+        let newer = token.filter(|token| !token.rejected && is_new(token));
         match (newer, outcome) {
             (_, Outcome::Unwanted) => {
                 self.check_standing(&self.account(trip.ground.account.id).await?)?;

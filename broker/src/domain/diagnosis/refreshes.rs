@@ -143,7 +143,8 @@ impl Case<'_> {
             );
             found.push(ok(words).next(Some(next)));
         } else {
-            let next = self.chart.rules.as_ref().and_then(|rules| idle_end(ledger, rules));
+            let next =
+                self.chart.rules.as_ref().and_then(|rules| idle_end(ledger, rules, self.chart.at));
             found.push(match next {
                 Some(next) => {
                     let when = self.when(Some(next));

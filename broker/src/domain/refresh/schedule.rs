@@ -93,7 +93,7 @@ pub fn due(ledger: &Ledger, rules: &Rules, now: Time) -> Option<(Time, Option<St
 
 /// When a token that may have been spent unseen is sent again, whether anybody asks for it or not: at once while a grace
 /// runs, at the last moment where sending it again may kill what lives. Where it can do neither good nor harm there is no hurry.
-fn doubt_end(ledger: &Ledger, rules: &Rules, now: Time) -> Option<Time> {
+pub fn doubt_end(ledger: &Ledger, rules: &Rules, now: Time) -> Option<Time> {
     let newest = ledger.newest()?;
     // What the provider called dead once is asked about again.
     if newest.refusals > 0 {
