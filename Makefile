@@ -1,12 +1,12 @@
 # `make` alone explains. Every target is a script in scripts/ that explains itself in its first lines.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench deny clean
+.PHONY: help demo test check proto bench simulate simulate-fleet deny clean
 MAKEFLAGS += --no-print-directory
 
 help: ## this text
 	@echo 'Token Broker. Start with `make demo`.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'demo needs Rust, a C compiler and curl. The others bring what they lack when run as root on Debian 12,'
 	@echo 'and name it otherwise. Style and commits: CONTRIBUTING.md. The map of the house: ARCHITECTURE.md.'
@@ -26,6 +26,19 @@ proto: ## write proto/src/generated again from the .proto files; needs no protoc
 bench: ## measure, as ratios against baselines of the same run
 	@cargo build --release --workspace --bins
 	@target/release/bench --build
+
+SEEDS ?= 10000
+FIRST_SEED ?= 1
+ACCOUNTS ?= 10000000
+DAYS ?= 30
+
+simulate: ## the refresh in virtual time with every fault there is; SEEDS=10000 FIRST_SEED=1 BREAK=no-lease
+	@cargo build -q --release -p e2e --bin simulate
+	@target/release/simulate --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(if $(BREAK),--break $(BREAK))
+
+simulate-fleet: ## the schedule of a whole fleet for a month; ACCOUNTS=10000000 DAYS=30
+	@cargo build -q --release -p e2e --bin simulate
+	@target/release/simulate --fleet $(ACCOUNTS) --days $(DAYS)
 
 deny: ## install cargo-deny into .tools/, for `make check` to use (about 5 minutes)
 	@scripts/deps.sh install

@@ -8,4 +8,5 @@ pub mod bench;
 pub mod cast;
 pub mod demo;
 pub mod leaks;
+pub mod simulation;
 pub mod world;
