@@ -69,6 +69,7 @@ async fn sweep(service: &Service, counted: &mut Option<Instant>) -> Result<(), E
         return Ok(());
     }
     *counted = Some(Instant::now());
+    service.set_schedule_right().await?;
     for (state, count) in service.account_counts().await? {
         metrics::accounts(state, u32::try_from(count).unwrap_or(u32::MAX));
     }

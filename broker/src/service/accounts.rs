@@ -78,12 +78,17 @@ impl Service {
         let event = self.account_event(permit, What::AccountUpdated, &account);
         let event = Event { detail: if disabled { "disabled" } else { "enabled" }.into(), ..event };
         let (sealer, now) = (self.parts.sealer.clone(), self.parts.clock.now());
+        let service = self.clone();
         let account = self
             .write(move |tx| {
                 Box::pin(async move {
                     let target = (account.id, None);
                     let edit = |account: &mut Account| account.disabled = disabled;
                     let account = changes::edit_account(tx, &sealer, target, now, edit).await?;
+                    // Switched off it drops out of the schedule by itself.
+                    if !disabled {
+                        service.reschedule(tx, &account).await?;
+                    }
                     tx.append_audit(event).await?;
                     Ok(account)
                 })

@@ -27,6 +27,9 @@ const SLOTS_OF_APP: usize = 48;
 /// How long an account that fails for reasons of ours is left alone.
 const BROKEN: Duration = Duration::from_secs(15 * 60);
 
+/// No grant that anybody knows of may rest for longer.
+const FAR: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
 /// What one look found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look {
@@ -114,6 +117,24 @@ impl Service {
         let due_at = Some(self.now().after(BROKEN));
         let put = self.write(move |tx| Box::pin(async move { tx.set_due(account, due_at).await }));
         drop(put.await);
+    }
+
+    /// Takes back into the schedule what a clock that was wrong has put off for years.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn set_schedule_right(&self) -> Result<(), Error> {
+        let gates = self.read().await?.app_gates().await?;
+        let span = (self.now(), self.now().after(FAR));
+        self.write(move |tx| {
+            Box::pin(async move {
+                for (app, _) in gates {
+                    tx.set_right(app, span).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// How many accounts are due, over all apps; each app is counted up to 10,000.

@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How soon a caller is told to come again when somebody else is still at it.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
+/// Writing the intent may take this long: lease and request deadline differ by as much.
+const BEGUN_LATE: Duration = Duration::from_secs(4);
+
 /// What does not change while a refresh is under way.
 #[derive(Debug)]
 pub(super) struct Ground {
@@ -157,25 +160,7 @@ impl Service {
     async fn act(&self, effect: Effect, trip: &mut Trip, lost: &mut Option<Error>) -> Event {
         match effect {
             Effect::Enter => self.enter(trip),
-            Effect::Begin => {
-                failpoint::reach("refresh.begin");
-                if trip.waited
-                    && let Some(admission) = self.look(&trip.ground, &trip.demand).await
-                {
-                    return Event::Begun(admission);
-                }
-                match self.begin(&trip.ground, &trip.demand).await {
-                    Ok((admission, spending)) => {
-                        trip.spending = spending;
-                        failpoint::reach("refresh.intended");
-                        Event::Begun(admission)
-                    }
-                    Err(error) => {
-                        *lost = Some(error);
-                        Event::NotBegun
-                    }
-                }
-            }
+            Effect::Begin => self.begin_trip(trip, lost).await,
             Effect::Ask(_) => self.ask(trip).await,
             Effect::Keep => self.keep_answer(trip, lost).await,
             Effect::Note => self.note_refusal(trip, lost).await,
@@ -184,6 +169,44 @@ impl Service {
                 self.nap(trip, span).await
             }
             Effect::Spill | Effect::Land(_) => Event::Stop,
+        }
+    }
+
+    /// Decides and writes the intent; what was written too slowly is not acted on, since the lease may be over before the answer
+    /// comes.
+    async fn begin_trip(&self, trip: &mut Trip, lost: &mut Option<Error>) -> Event {
+        failpoint::reach("refresh.begin");
+        if trip.waited
+            && let Some(admission) = self.look(&trip.ground, &trip.demand).await
+        {
+            return Event::Begun(admission);
+        }
+        let began = Instant::now();
+        match self.begin(&trip.ground, &trip.demand).await {
+            Ok((_, Some(spending))) if began.elapsed() > BEGUN_LATE => {
+                self.give_up(&spending).await;
+                Event::NotBegun
+            }
+            Ok((admission, spending)) => {
+                trip.spending = spending;
+                failpoint::reach("refresh.intended");
+                Event::Begun(admission)
+            }
+            Err(error) => {
+                *lost = Some(error);
+                Event::NotBegun
+            }
+        }
+    }
+
+    /// Closes an attempt whose token was not sent. If that fails too, it stays in doubt, which harms nothing.
+    async fn give_up(&self, spending: &Spending) {
+        let (attempt, now) = (spending.attempt.id, self.now());
+        let closed = self.write(move |tx| {
+            Box::pin(async move { tx.end_attempt(attempt, now, "transient", "too_late").await })
+        });
+        if let Err(error) = closed.await {
+            tracing::debug!(%attempt, %error, "an attempt that was not made stays open");
         }
     }
 

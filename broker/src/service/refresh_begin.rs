@@ -61,11 +61,14 @@ impl Service {
         let id = ground.account.id;
         let row = tx.account(id).await?.ok_or(store::Error::Stale { what: "accounts" })?;
         let account = changes::admit(&self.parts.sealer, row)?;
+        let scheduled = demand.urgency == Urgency::Scheduled;
         if account.disabled || account.app != ground.app.id {
+            if account.disabled && scheduled {
+                tx.set_due(id, None).await?;
+            }
             return Ok((Admission::Locked, None));
         }
         let (ledger, grants) = self.ledger(tx, &account, None).await?;
-        let scheduled = demand.urgency == Urgency::Scheduled;
         let admission = admit(&ledger, demand, &ground.rules, self.now());
         let spending = match &admission {
             Admission::Spend(spend) => {

@@ -44,6 +44,7 @@ impl Service {
                     let grant = tx.current_grant(account.id).await?;
                     tx.delete_access_tokens(account.id).await?;
                     tx.delete_grants(account.id).await?;
+                    tx.forget_doubts(account.id).await?;
                     tx.append_audit(event).await?;
                     Ok((account, grant))
                 })

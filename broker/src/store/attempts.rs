@@ -31,6 +31,7 @@ statements! {
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
     END_ATTEMPT = "update refresh_attempts set ended_at = $2, outcome = $3, code = $4
         where id = $1 and ended_at is null";
+    FORGET_DOUBTS = "delete from refresh_attempts where account = $1 and outcome in ('', 'lost')";
     FORGET_ATTEMPTS = "delete from refresh_attempts where started_at < $1 and ended_at is not null";
 }
 
@@ -124,6 +125,14 @@ impl Tx {
     /// As every write.
     pub async fn forget_attempt(&mut self, attempt: AttemptId) -> Result<()> {
         run!(self, FORGET_ATTEMPT; attempt.bytes().to_vec()).map(drop)
+    }
+
+    /// Forgets what was in doubt about an account whose grants are given back.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn forget_doubts(&mut self, account: AccountId) -> Result<()> {
+        run!(self, FORGET_DOUBTS; account.bytes().to_vec()).map(drop)
     }
 
     /// Forgets closed attempts that began before `time`.

@@ -41,11 +41,10 @@ statements! {
     FREE_LEASE = "update refreshes set lease_until = 0 where account = $1 and lease_owner = $2";
     DUE = "select account, due_at from refreshes where app = $1 and due_at <= $2 order by due_at limit $3";
     DUE_COUNT = "select count(*) from (select 1 from refreshes where app = $1 and due_at <= $2 limit 10000) as due";
+    SET_RIGHT = "update refreshes set due_at = $2 where app = $1 and due_at > $3";
     GATE = concat!("select ", gate_columns!(), " from apps where id = $1");
     GATES = concat!("select ", gate_columns!(), " from apps order by id limit 10000");
     SET_GATE = "update apps set retry_at = $2, refusals = $3 where id = $1";
-    PULL_FORWARD = "update refreshes set due_at = $2 where app = $1 and due_at > $2
-        and (class = 'app_broken' or not_before > $2)";
 }
 
 /// How a turn ended.
@@ -187,6 +186,14 @@ impl Tx {
         run!(self, SET_DUE; account.bytes().to_vec(); millis(due_at)).map(drop)
     }
 
+    /// Makes due what is due so far in the future that only a wrong clock can have said so. Says how many there were.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn set_right(&mut self, app: AppId, (now, far): (Time, Time)) -> Result<u64> {
+        run!(self, SET_RIGHT; app.bytes().to_vec(); now.millis(); far.millis())
+    }
+
     /// Gives back the lease of a broker that is no more.
     ///
     /// # Errors
@@ -206,14 +213,6 @@ impl Tx {
             AppGate::Rejected { until, refusals } => (until.millis(), i64::from(refusals)),
         };
         run!(self, SET_GATE; app.bytes().to_vec(); retry_at; refusals).map(drop)
-    }
-
-    /// Makes due at once what waited for its app.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn pull_forward(&mut self, app: AppId, now: Time) -> Result<u64> {
-        run!(self, PULL_FORWARD; app.bytes().to_vec(); now.millis())
     }
 }
 

@@ -60,12 +60,8 @@ impl World {
         let back = self.chance.within(5, 200);
         match trouble {
             Some(Trouble::Never { after }) => {
-                self.answer_with(
-                    owner,
-                    &call,
-                    after,
-                    ours(RefusalClass::Transient, Reached::Never),
-                );
+                let never = ours(RefusalClass::Transient, Reached::Never);
+                self.answer_with(owner, &call, after, never);
             }
             Some(Trouble::Unprocessed { after, reached }) => {
                 self.answer_with(owner, &call, after, ours(RefusalClass::Transient, reached));
@@ -81,12 +77,8 @@ impl World {
             }
             Some(Trouble::Busy) => {
                 self.out.calls += 1;
-                self.answer_with(
-                    owner,
-                    &call,
-                    back,
-                    ours(RefusalClass::Transient, Reached::Answered),
-                );
+                let busy = ours(RefusalClass::Transient, Reached::Answered);
+                self.answer_with(owner, &call, back, busy);
             }
             Some(Trouble::Throttled { seconds }) => {
                 self.out.calls += 1;
@@ -98,12 +90,8 @@ impl World {
             }
             Some(Trouble::Slandered) => {
                 self.provider.tokens[call.token].slandered = true;
-                self.answer_with(
-                    owner,
-                    &call,
-                    back,
-                    ours(RefusalClass::NeedsConsent, Reached::Answered),
-                );
+                let wrong = ours(RefusalClass::NeedsConsent, Reached::Answered);
+                self.answer_with(owner, &call, back, wrong);
             }
             Some(Trouble::Slow { after }) => self.answer(owner, &call, after),
             None => self.answer(owner, &call, back),

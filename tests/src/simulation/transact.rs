@@ -9,7 +9,7 @@ use std::time::Duration;
 use token_broker::clock::Time;
 use token_broker::domain::account::Standing;
 use token_broker::domain::refresh::admit::{Admission, Spend, admit};
-use token_broker::domain::refresh::keep::{Brought, CarriedDoubts, keep};
+use token_broker::domain::refresh::keep::{Brought, CarriedDoubts, Keeping, keep};
 use token_broker::domain::refresh::settle::{LOST, Settlement, settle};
 use token_broker::domain::refresh::{AppGate, Bearer, Demand, Generation, Ledger, schedule};
 use token_broker::domain::refusal::{RefusalClass, Refused};
@@ -17,7 +17,7 @@ use token_broker::domain::refusal::{RefusalClass, Refused};
 use super::chance::Chance;
 use super::plan::{LEASE, Plan};
 use super::provider::Answer;
-use super::store::{Attempt, Owner, Store, Stored};
+use super::store::{Attempt, Owner, Row, Store, Stored};
 use super::{Break, judge};
 
 /// Nobody else probes a refused app for so long after somebody began to.
@@ -146,20 +146,7 @@ impl Store {
         let used_at = row.tokens.first().and_then(|(bearer, _)| bearer.used_at);
         let bearer = bearer(keeping.generation.number, now, *expires_at, used_at);
         row.tokens = vec![(bearer, answer.access)];
-        let own = row.attempts.iter().find(|it| it.id == *attempt).map(|it| it.since);
-        row.attempts.retain(|it| it.id != *attempt);
-        for it in row.attempts.iter_mut().filter(|it| it.generation == parent) {
-            let moves = match keeping.doubts {
-                CarriedDoubts::None => false,
-                CarriedDoubts::Later => {
-                    it.outcome.is_none() || own.is_none_or(|own| it.since >= own)
-                }
-                CarriedDoubts::All => true,
-            };
-            if moves {
-                it.generation = keeping.generation.number;
-            }
-        }
+        end_attempt(row, *attempt, &keeping);
         if spend.generation == spend.newest {
             let oldest = spend.newest - 2;
             row.generations.retain(|it| it.generation.number >= oldest);
@@ -283,6 +270,23 @@ impl Store {
         row.tokens.clear();
         row.attempts.clear();
         self.set_due(account, None);
+    }
+}
+
+/// The attempt is over; others at a token that was carried over speak about its new number.
+fn end_attempt(row: &mut Row, attempt: u64, keeping: &Keeping) {
+    let own = row.attempts.iter().find(|it| it.id == attempt).map(|it| it.since);
+    row.attempts.retain(|it| it.id != attempt);
+    let parent = keeping.generation.parent;
+    for it in row.attempts.iter_mut().filter(|it| it.generation == parent) {
+        let moves = match keeping.doubts {
+            CarriedDoubts::None => false,
+            CarriedDoubts::Later => it.outcome.is_none() || own.is_none_or(|own| it.since >= own),
+            CarriedDoubts::All => true,
+        };
+        if moves {
+            it.generation = keeping.generation.number;
+        }
     }
 }
 
