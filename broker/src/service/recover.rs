@@ -68,10 +68,7 @@ impl Service {
         let Some(row) = tx.account(attempt.account).await? else { return Ok(false) };
         let account = changes::admit(&self.parts.sealer, row)?;
         let (ledger, _) = self.ledger(tx, &account).await?;
-        let rules = match self.rules_for(tx, &account).await? {
-            Some(rules) => rules,
-            None => return Ok(false),
-        };
+        let Some(rules) = self.rules_for(tx, &account).await? else { return Ok(false) };
         let due_at = schedule::due(&ledger, &rules, now).map(|(time, _): (Time, _)| time);
         tx.set_due(account.id, due_at).await?;
         let in_doubt = ledger.is_in_doubt(&rules, now);
