@@ -7,6 +7,7 @@
 pub mod background;
 pub mod browser;
 pub mod ca;
+pub mod cable;
 pub mod clock;
 pub mod mailbox;
 pub mod provider;

@@ -8,17 +8,23 @@ pub mod application;
 pub mod binaries;
 pub mod clients;
 pub mod command;
+pub mod crowd;
 pub mod doors;
 pub mod engine;
 pub mod fixture;
 pub mod house;
+pub mod ledger;
 pub mod operator;
 pub mod owner;
 pub mod ports;
 pub mod process;
 pub mod real;
+pub mod replica;
 mod settings;
 pub mod stack;
+pub mod timelapse;
+
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use token_broker_client::{Options, TokenBroker, v1};
@@ -28,8 +34,10 @@ pub use clients::{Client, Wire, letter};
 pub use engine::Engine;
 pub use fixture::Fixture;
 pub use house::{House, Plan};
+pub use ledger::Ledger;
 pub use operator::Operator;
 pub use owner::Owner;
+pub use timelapse::Timelapse;
 
 use crate::cast::ca::TestCa;
 use crate::cast::mailbox::Mailbox;
@@ -44,6 +52,9 @@ pub const ALICE: &str = "alice@example.test";
 pub const BOB: &str = "bob@example.test";
 /// The id of the app that a world comes with.
 pub const APP: &str = "fake";
+
+/// How long a service waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A house beside the fake cast, with one app registered.
 #[derive(Debug)]
@@ -69,6 +80,7 @@ pub struct Builder {
     mailbox: MailboxSettings,
     app: v1::App,
     bare: bool,
+    no_mail: bool,
     fixture: Option<Fixture>,
 }
 
@@ -77,6 +89,27 @@ impl Builder {
     #[must_use]
     pub fn engine(mut self, engine: Engine) -> Self {
         self.plan.engine = engine;
+        self
+    }
+
+    /// With this many brokers on one PostgreSQL.
+    #[must_use]
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.plan.replicas = count;
+        self.engine(Engine::Postgres)
+    }
+
+    /// With a cable between each broker and PostgreSQL that can be cut.
+    #[must_use]
+    pub fn cables(mut self) -> Self {
+        self.plan.cables = true;
+        self.engine(Engine::Postgres)
+    }
+
+    /// With this many calls a second of the token endpoint for each app and broker.
+    #[must_use]
+    pub fn rate_per_app(mut self, rate: f64) -> Self {
+        self.plan.rate_per_app = Some(rate);
         self
     }
 
@@ -98,6 +131,13 @@ impl Builder {
     #[must_use]
     pub fn without_app(mut self) -> Self {
         self.bare = true;
+        self
+    }
+
+    /// With an app that knows no mail servers, so that consents are quick.
+    #[must_use]
+    pub fn without_mail_hosts(mut self) -> Self {
+        self.no_mail = true;
         self
     }
 
@@ -169,7 +209,10 @@ impl Builder {
         };
         let operator = house.operator().await?;
         let world = World { house, mailbox, provider, ca, operator, ended: false };
-        if !self.bare {
+        if self.no_mail {
+            let app = own_app(&world.provider, self.app);
+            world.operator.register(APP, app, &world.provider.client_secret()).await?;
+        } else if !self.bare {
             world.register(APP, self.app).await?;
         }
         Ok(world)
@@ -195,28 +238,11 @@ impl World {
     /// # Errors
     /// The broker refuses it.
     pub async fn register(&self, id: &str, app: v1::App) -> Result<v1::App> {
-        let mut app = app;
-        if app.preset.is_empty() {
-            "generic-oidc".clone_into(&mut app.preset);
-            self.provider.issuer().clone_into(&mut app.authority);
-        }
-        if app.client_id.is_empty() {
-            app.client_id = self.provider.client_id();
-        }
-        if app.extra_scopes.is_empty() {
-            app.extra_scopes = vec!["mail".to_owned()];
-        }
+        let mut app = own_app(&self.provider, app);
         if app.mail_hosts.is_empty() {
             app.mail_hosts = self.mail_hosts();
         }
-        let ask = v1::CreateAppRequest {
-            app_id: id.to_owned(),
-            app: Some(app),
-            client_secret: self.provider.client_secret(),
-            ..Default::default()
-        };
-        let admin = self.operator.admin();
-        Ok(admin.ask(admin.apps().create_app(ask)).await?)
+        self.operator.register(id, app, &self.provider.client_secret()).await
     }
 
     /// The fake mail servers as an app names them: IMAP with TLS, SMTP with STARTTLS.
@@ -256,13 +282,20 @@ impl World {
     /// # Errors
     /// The broker refuses to make it.
     pub async fn service(&self, id: &str) -> Result<TokenBroker> {
-        let right = v1::Right {
-            accounts: Some(v1::AccountSelector { all: true, ..Default::default() }),
-            audiences: vec!["mail".to_owned()],
-        };
-        let role = v1::CallerRole::Service;
-        let (_, key) = self.operator.caller(id, role, |caller| caller.rights = vec![right]).await?;
-        self.tokens(&key).await
+        self.tokens(&self.operator.service_key(id).await?).await
+    }
+
+    /// The same, at every broker.
+    ///
+    /// # Errors
+    /// As [`service`](Self::service).
+    pub async fn service_everywhere(&self, id: &str) -> Result<Vec<TokenBroker>> {
+        let key = self.operator.service_key(id).await?;
+        let mut all = Vec::new();
+        for broker in self.house.replicas() {
+            all.push(tokens_at(broker.doors(), &key).await?);
+        }
+        Ok(all)
     }
 
     /// Whoever has `key`, at the door for services, without a cache.
@@ -270,8 +303,7 @@ impl World {
     /// # Errors
     /// The key is none.
     pub async fn tokens(&self, key: &str) -> Result<TokenBroker> {
-        let options = Options::new(format!("http://{}", self.house.doors().grpc));
-        Ok(TokenBroker::connect(options.api_key(key).cache_entries(0)).await?)
+        tokens_at(self.house.doors(), key).await
     }
 
     /// A connected mailbox and an ordinary client with a password for it.
@@ -307,6 +339,26 @@ impl World {
         self.ended = true;
         Ok(())
     }
+}
+
+/// The provider's first app, with what `app` does not say filled in; without mail servers.
+fn own_app(provider: &Provider, mut app: v1::App) -> v1::App {
+    if app.preset.is_empty() {
+        "generic-oidc".clone_into(&mut app.preset);
+        provider.issuer().clone_into(&mut app.authority);
+    }
+    if app.client_id.is_empty() {
+        app.client_id = provider.client_id();
+    }
+    if app.extra_scopes.is_empty() {
+        app.extra_scopes = vec!["mail".to_owned()];
+    }
+    app
+}
+
+async fn tokens_at(doors: &doors::BrokerDoors, key: &str) -> Result<TokenBroker> {
+    let options = Options::new(format!("http://{}", doors.grpc)).deadline(PATIENCE);
+    Ok(TokenBroker::connect(options.api_key(key).cache_entries(0)).await?)
 }
 
 impl Drop for World {

@@ -1,13 +1,13 @@
-//! The product as an operator runs it: one broker, two adapters, each a process of its own.
+//! The product as an operator runs it: a broker or several, two adapters, each a process of its own.
 //!
 //! It knows nothing of who plays opposite: a fake cast and real servers look the same from here. Everything is in one folder
-//! that goes with it. Invariant: a [`House`] that was started answers on all its ports. Next: [`super::operator`].
+//! that goes with it. Invariant: a [`House`] that was started answers on all its ports. Next: [`super::replica`].
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::binaries::binary;
@@ -17,11 +17,12 @@ use super::engine::{Engine, Postgres};
 use super::fixture::Fixture;
 use super::operator::Operator;
 use super::process::Process;
+use super::replica::Replica;
 use super::settings;
 use crate::cast::ca::TestCa;
 
 /// How long a process may take until it answers: generous, since builds may run beside.
-const READY: Duration = Duration::from_secs(60);
+pub(super) const READY: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What a house is told before it is built.
@@ -37,6 +38,12 @@ pub struct Plan {
     pub adapters: bool,
     /// After how many seconds the first refusal of a grant is confirmed.
     pub confirm_after_s: u64,
+    /// How many brokers share the database; more than one need PostgreSQL.
+    pub replicas: usize,
+    /// Whether each broker has a cable of its own to PostgreSQL, which can be cut.
+    pub cables: bool,
+    /// Calls a second of the token endpoint for each app; the broker's own default if absent.
+    pub rate_per_app: Option<f64>,
     /// Where everything is kept, also after the end; absent, a temporary folder.
     pub folder: Option<PathBuf>,
 }
@@ -49,21 +56,22 @@ impl Default for Plan {
             log: "info".to_owned(),
             adapters: true,
             confirm_after_s: 0,
+            replicas: 1,
+            cables: false,
+            rate_per_app: None,
             folder: None,
         }
     }
 }
 
-/// A broker and its adapters.
+/// The brokers and their adapters.
 #[derive(Debug)]
 pub struct House {
     // The order is the order of their end.
     adapters: Vec<Adapter>,
-    broker: Option<Process>,
+    brokers: Vec<Replica>,
     postgres: Option<Postgres>,
     plan: Plan,
-    doors: BrokerDoors,
-    environment: Vec<(&'static str, String)>,
     folder: PathBuf,
     // Kept for its Drop, which removes the folder; processes hold the name, not the handle.
     _temporary: Option<TempDir>,
@@ -121,22 +129,13 @@ impl House {
         let (certificate, key) = ca.certificate(&["localhost", "127.0.0.1"])?;
         std::fs::write(folder.join("server.pem"), certificate)?;
         private(&folder.join("server.key"), &key)?;
-        if let Some(postgres) = &postgres {
-            private(&folder.join("postgres.url"), postgres.url())?;
+        ensure!(plan.replicas == 1 || postgres.is_some(), "a file has one broker");
+        let mut brokers = Vec::new();
+        for number in 0..plan.replicas {
+            let database = postgres.as_ref().map(Postgres::url);
+            brokers.push(Replica::found(&plan, &folder, number, database).await?);
         }
-        let doors = BrokerDoors::pick()?;
-        let house = Self {
-            adapters: Vec::new(),
-            broker: None,
-            postgres,
-            plan,
-            doors,
-            environment: Vec::new(),
-            folder,
-            _temporary: temporary,
-        };
-        std::fs::write(house.config(), settings::broker(&house.plan, &house.doors))?;
-        Ok(house)
+        Ok(Self { adapters: Vec::new(), brokers, postgres, plan, folder, _temporary: temporary })
     }
 
     /// Runs `token-broker init`.
@@ -147,61 +146,64 @@ impl House {
         Program::new(binary("token-broker")?).arg("init").arg("--dir").arg(&self.folder).run().await
     }
 
-    /// Runs `token-broker serve` and waits until it is ready.
+    /// Runs all brokers and waits until they are ready.
     ///
     /// # Errors
-    /// It ends, or is not ready in time.
+    /// One ends, or is not ready in time.
     pub async fn open(&mut self) -> Result<()> {
-        self.broker = Some(self.serve()?);
-        let began = Instant::now();
-        loop {
-            let broker = self.broker()?;
-            if let Some(status) = broker.ended() {
-                bail!("the broker ended with {status}\n{}", broker.tail());
-            }
-            if self.doors.is_ready().await {
-                return Ok(());
-            }
-            ensure!(began.elapsed() < READY, "the broker is not ready\n{}", self.tails());
-            tokio::time::sleep(POLL).await;
+        for broker in &mut self.brokers {
+            broker.open().await?;
+        }
+        Ok(())
+    }
+
+    /// What the brokers find in their environment, from their next start on.
+    pub fn set_environment(&mut self, environment: Vec<(&'static str, String)>) {
+        for broker in &mut self.brokers {
+            broker.set_environment(environment.clone());
         }
     }
 
-    /// What the broker finds in its environment, from its next start on.
-    pub fn set_environment(&mut self, environment: Vec<(&'static str, String)>) {
-        self.environment = environment;
-    }
-
-    /// Another `token-broker serve` on the same configuration, without waiting for anything.
+    /// Another `token-broker serve` on the first broker's configuration, without waiting for anything.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn serve(&self) -> Result<Process> {
-        let arguments = ["serve".into(), "--config".into(), self.config().into_os_string()];
-        let log = self.folder.join("broker.log");
-        Process::spawn("broker", &binary("token-broker")?, &arguments, &self.environment, &log)
+        self.first().serve()
     }
 
-    /// The broker's process.
+    /// The first broker's process.
     ///
     /// # Errors
     /// It was never started.
     pub fn broker(&mut self) -> Result<&mut Process> {
-        self.broker.as_mut().context("the broker was not started")
+        self.replica(0)?.process()
     }
 
-    /// Kills the broker as a power cut does and starts it again on what it left.
+    /// A broker by its number, from 0.
+    ///
+    /// # Errors
+    /// There are not so many.
+    pub fn replica(&mut self, number: usize) -> Result<&mut Replica> {
+        self.brokers.get_mut(number).with_context(|| format!("there is no broker {number}"))
+    }
+
+    /// All brokers, in order.
+    pub fn replicas(&self) -> &[Replica] {
+        &self.brokers
+    }
+
+    /// Kills the first broker as a power cut does and starts it again on what it left.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn crash(&mut self) -> Result<()> {
-        self.broker()?.kill();
-        self.open().await
+        self.replica(0)?.crash().await
     }
 
-    /// Where the broker listens.
+    /// Where the first broker listens.
     pub fn doors(&self) -> &BrokerDoors {
-        &self.doors
+        self.first().doors()
     }
 
     /// Where the adapter for `protocol` (`imap`, `smtp`) listens.
@@ -226,9 +228,9 @@ impl House {
         &self.folder
     }
 
-    /// The broker's configuration file.
+    /// The first broker's configuration file.
     pub fn config(&self) -> PathBuf {
-        self.folder.join("token-broker.toml")
+        self.first().config()
     }
 
     /// The authority of the adapters' certificates.
@@ -262,7 +264,8 @@ impl House {
     /// A process had ended before, does not stop, fails in doing so, or has panicked.
     pub async fn stop(&mut self) -> Result<()> {
         let adapters = self.adapters.iter_mut().map(|adapter| &mut adapter.process);
-        for process in adapters.chain(self.broker.as_mut()) {
+        let brokers = self.brokers.iter_mut().filter_map(Replica::started_mut);
+        for process in adapters.chain(brokers) {
             let early = process.ended();
             ensure!(early.is_none(), "{} had ended: {early:?}\n{}", process.name(), process.tail());
             let status = process.stop().await?;
@@ -298,7 +301,7 @@ impl House {
     async fn start_adapter(&self, protocol: &'static str) -> Result<Adapter> {
         let doors = AdapterDoors::pick()?;
         let config = self.folder.join(format!("{protocol}.toml"));
-        std::fs::write(&config, settings::adapter(protocol, &self.plan, &self.doors, &doors))?;
+        std::fs::write(&config, settings::adapter(protocol, &self.plan, self.doors(), &doors))?;
         let arguments = ["--config".into(), config.into_os_string()];
         let program = binary(&format!("{protocol}-adapter"))?;
         let log = self.folder.join(format!("{protocol}.log"));
@@ -315,7 +318,13 @@ impl House {
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.broker.iter().chain(self.adapters.iter().map(|adapter| &adapter.process))
+        let brokers = self.brokers.iter().filter_map(Replica::started);
+        brokers.chain(self.adapters.iter().map(|adapter| &adapter.process))
+    }
+
+    /// There is always one.
+    fn first(&self) -> &Replica {
+        &self.brokers[0]
     }
 }
 

@@ -91,6 +91,34 @@ impl Operator {
         self.try_ctl(arguments).await?.ok()?.json()
     }
 
+    /// Registers an app.
+    ///
+    /// # Errors
+    /// The broker refuses it.
+    pub async fn register(&self, id: &str, app: v1::App, secret: &str) -> Result<v1::App> {
+        let ask = v1::CreateAppRequest {
+            app_id: id.to_owned(),
+            app: Some(app),
+            client_secret: secret.to_owned(),
+            ..Default::default()
+        };
+        Ok(self.admin.ask(self.admin.apps().create_app(ask)).await?)
+    }
+
+    /// The API key of a new service with the right to every account's mail.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn service_key(&self, id: &str) -> Result<String> {
+        let right = v1::Right {
+            accounts: Some(v1::AccountSelector { all: true, ..Default::default() }),
+            audiences: vec!["mail".to_owned()],
+        };
+        let role = v1::CallerRole::Service;
+        let (_, key) = self.caller(id, role, |caller| caller.rights = vec![right]).await?;
+        Ok(key)
+    }
+
     /// An account as it stands.
     ///
     /// # Errors

@@ -6,17 +6,30 @@ use super::doors::{AdapterDoors, BrokerDoors};
 use super::engine::Engine;
 use super::house::Plan;
 
-/// `token-broker.toml`.
-pub(super) fn broker(plan: &Plan, doors: &BrokerDoors) -> String {
+/// What a broker among several is told about itself.
+pub(super) struct Among {
+    /// Its name.
+    pub(super) name: String,
+    /// Its folder for spilled answers.
+    pub(super) spill: String,
+}
+
+/// `token-broker.toml`, for a broker that finds the database's URL in the file `url`.
+pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<&Among>) -> String {
     let store = match plan.engine {
-        Engine::Sqlite => "sqlite = \"broker.db\"",
-        Engine::Postgres => "postgres = { file = \"postgres.url\" }",
+        Engine::Sqlite => "sqlite = \"broker.db\"".to_owned(),
+        Engine::Postgres => format!("postgres = {{ file = \"{url}\" }}"),
     };
+    let name = among.map(|it| format!("replica = \"{}\"\n", it.name)).unwrap_or_default();
+    let spill = among.map(|it| format!("spill = \"{}\"\n", it.spill)).unwrap_or_default();
+    let rate = plan.rate_per_app.map(|rate| format!("rate_per_app = {rate:.1}\n"));
+    let rate = rate.unwrap_or_default();
     let BrokerDoors { grpc, admin, http, ops } = doors;
     let (public_url, ca, log) = (doors.public_url(), upstream_ca(plan), &plan.log);
     let confirm = plan.confirm_after_s;
     format!(
         "drain_seconds = 5\n\
+         {name}\
          [store]\n{store}\n\
          [keys]\nkek = {{ file = \"kek\" }}\n\
          [grpc]\naddress = \"{grpc}\"\n\
@@ -24,7 +37,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors) -> String {
          [http]\naddress = \"{http}\"\npublic_url = \"{public_url}\"\n\
          [ops]\naddress = \"{ops}\"\n\
          [providers]\nallow_insecure_loopback = true\nca_file = \"{ca}\"\n\
-         [refresh]\nconfirm_after_seconds = {confirm}\n\
+         [refresh]\nconfirm_after_seconds = {confirm}\n{spill}{rate}\
          [log]\nfilter = \"{log}\"\n"
     )
 }

@@ -72,6 +72,8 @@ pub fn settle(
         match refused.class {
             // Whoever was asked for silence keeps it first, and finds out then what else is wrong.
             RefusalClass::AppBroken if is_silent(ledger, now) => {}
+            // Those that were under way when the app was found out say nothing new: only the probe counts.
+            RefusalClass::AppBroken if is_shut(ledger, now) && !spend.probe => {}
             RefusalClass::AppBroken => {
                 let refusals = match ledger.app {
                     AppGate::Rejected { refusals, .. } => refusals,
@@ -106,6 +108,10 @@ pub fn settle(
     let due_at = due_after(ledger, &end, spend, (rules, now));
     end.due_at = due_at.map(|time| retry_at.map_or(time, |retry: Time| time.max(retry)));
     end
+}
+
+fn is_shut(ledger: &Ledger, now: Time) -> bool {
+    matches!(ledger.app, AppGate::Rejected { until, .. } if waits(until, now))
 }
 
 fn is_silent(ledger: &Ledger, now: Time) -> bool {
@@ -304,6 +310,18 @@ mod tests {
         let rules = rules(Rotation::None);
         let end = settle(&ledger(), &spend(1), &throttled, (&rules, at(100)), &mut Fixed(0));
         assert_eq!(end.app, Some(AppGate::Throttled { until: at(700) }));
+    }
+
+    #[test]
+    fn a_herd_that_finds_an_app_refused_raises_its_pause_once() {
+        let shut = Ledger { app: AppGate::Rejected { until: at(110), refusals: 1 }, ..ledger() };
+        let late = end(&shut, RefusalClass::AppBroken, Reached::Answered, Rotation::None);
+        assert_eq!(late.app, None);
+        let probe = Spend { probe: true, ..spend(1) };
+        let refused = refused(RefusalClass::AppBroken, Reached::Answered);
+        let rules = rules(Rotation::None);
+        let end = settle(&shut, &probe, &refused, (&rules, at(100)), &mut Fixed(0));
+        assert_eq!(end.app, Some(AppGate::Rejected { until: at(130), refusals: 2 }));
     }
 
     #[test]
