@@ -37,6 +37,10 @@ pub struct Plan {
     pub adapters: bool,
     /// Where everything is kept, also after the end; absent, a temporary folder.
     pub folder: Option<PathBuf>,
+    /// Whether PostgreSQL waits for the disk, as it does in earnest; SQLite always does.
+    pub durable: bool,
+    /// Calls of a token endpoint a second, of each app and by all; the broker's defaults if absent.
+    pub refresh_rate: Option<u32>,
 }
 
 impl Default for Plan {
@@ -47,6 +51,8 @@ impl Default for Plan {
             log: "info".to_owned(),
             adapters: true,
             folder: None,
+            durable: false,
+            refresh_rate: None,
         }
     }
 }
@@ -112,7 +118,7 @@ impl House {
         };
         let postgres = match plan.engine {
             Engine::Sqlite => None,
-            Engine::Postgres => Some(Postgres::start(&folder.join("pg")).await?),
+            Engine::Postgres => Some(Postgres::start(&folder.join("pg"), plan.durable).await?),
         };
         ca.write_pem(&folder.join("ca.pem"))?;
         let (certificate, key) = ca.certificate(&["localhost", "127.0.0.1"])?;

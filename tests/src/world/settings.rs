@@ -14,6 +14,10 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors) -> String {
     };
     let BrokerDoors { grpc, admin, http, ops } = doors;
     let (public_url, ca, log) = (doors.public_url(), upstream_ca(plan), &plan.log);
+    let rates = match plan.refresh_rate {
+        Some(rate) => format!("rate_per_app = {rate}\nrate_per_endpoint = {rate}\n"),
+        None => String::new(),
+    };
     format!(
         "drain_seconds = 5\n\
          [store]\n{store}\n\
@@ -23,7 +27,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors) -> String {
          [http]\naddress = \"{http}\"\npublic_url = \"{public_url}\"\n\
          [ops]\naddress = \"{ops}\"\n\
          [providers]\nallow_insecure_loopback = true\nca_file = \"{ca}\"\n\
-         [refresh]\nconfirm_after_seconds = 0\n\
+         [refresh]\nconfirm_after_seconds = 0\n{rates}\
          [log]\nfilter = \"{log}\"\n"
     )
 }
