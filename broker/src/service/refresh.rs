@@ -196,16 +196,17 @@ impl Service {
 
     /// Reads what the refresh stands on, afresh: nothing of ours may stand in its way after the intent is written.
     async fn survey(&self, id: AccountId, urgency: Urgency) -> Result<Ground, Error> {
-        let account = self.account(id).await?;
+        let mut conn = self.read().await?;
+        let account = self.account_on(&mut conn, id).await?;
         if urgency == Urgency::Wanted {
             self.check_standing(&account)?;
         }
-        let app = self.app(account.app).await?;
+        let app = self.app_on(&mut conn, account.app).await?;
         if app.disabled {
             return Err(Error::AppDisabled { app: app.name.to_string() });
         }
         let provider = self.resolve_for(&app, &account)?;
-        let auth = self.client_auth(&app).await?;
+        let auth = self.client_auth_on(&mut conn, &app).await?;
         let rules = self.rules_of(&provider);
         Ok(Ground { account, app, provider, auth, rules })
     }
@@ -356,20 +357,21 @@ impl Service {
             _ => self.meaning(&trip, &outcome, lost),
         };
         // Whatever happened to this one: somebody may have brought a newer token meanwhile.
-        let token = self.read().await?.access_token(trip.ground.account.id, &audience).await?;
+        let (mut conn, account) = (self.read().await?, trip.ground.account.id);
+        let token = conn.access_token(account, &audience).await?;
         let newer = token
             .filter(|token| !token.rejected && than.is_some_and(|than| token.generation > than));
         match (newer, outcome) {
             (_, Outcome::Unwanted) => {
-                self.check_standing(&self.account(trip.ground.account.id).await?)?;
+                self.check_standing(&self.account_on(&mut conn, account).await?)?;
                 Err(error)
             }
             (Some(token), Outcome::Renewed | Outcome::Refused | Outcome::Busy) => {
-                self.check_standing(&self.account(trip.ground.account.id).await?)?;
+                self.check_standing(&self.account_on(&mut conn, account).await?)?;
                 Ok(token)
             }
             (_, Outcome::Renewed) => {
-                self.check_standing(&self.account(trip.ground.account.id).await?)?;
+                self.check_standing(&self.account_on(&mut conn, account).await?)?;
                 Err(Error::ProviderUnavailable { retry_after: SOON })
             }
             _ => Err(error),

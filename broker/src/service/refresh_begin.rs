@@ -122,18 +122,20 @@ impl Service {
         account: &Account,
     ) -> Stored<(Ledger, Vec<Grant>)> {
         let id: AccountId = account.id;
-        let state = conn.refresh_state(id).await?.unwrap_or_default();
+        let (state, gate) = conn.turn(id, account.app).await?;
+        let state = state.unwrap_or_default();
         let grants = conn.grants(id).await?;
+        let (tokens, doubts) = conn.holdings(id).await?;
         let foreign = state.lease.owner != self.parts.replica && !state.lease.left.is_zero();
         let ledger = Ledger {
             standing: account.standing,
             generations: grants.iter().map(Grant::generation).collect(),
-            doubts: conn.doubts(id).await?,
-            tokens: conn.bearers(id).await?,
+            doubts,
+            tokens,
             held: foreign.then_some(state.lease.left),
             not_before: state.not_before,
             failures: state.failures,
-            app: conn.app_gate(account.app).await?.unwrap_or(AppGate::Open),
+            app: gate.unwrap_or(AppGate::Open),
             spread: Spread::of(id.bytes()),
         };
         Ok((ledger, grants))

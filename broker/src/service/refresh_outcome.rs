@@ -97,7 +97,7 @@ impl Service {
             self.open_app(tx, ground, ledger.app).await?;
         }
         tx.append_audit(self.refresh_event(ground, spending, 0)).await?;
-        tx.ring(id).await?;
+        tx.ring(id);
         failpoint::reach("refresh.sealed");
         Ok(true)
     }
@@ -204,7 +204,7 @@ impl Service {
         }
         let reason = self.refusal_reason(ground, &settlement, refused.class);
         tx.append_audit(self.refresh_event(ground, spending, reason)).await?;
-        tx.ring(id).await?;
+        tx.ring(id);
         Ok(settlement)
     }
 

@@ -9,7 +9,6 @@ use super::row::{Cells, millis, row, time};
 use crate::clock::Time;
 use crate::domain::grant::Attempt;
 use crate::domain::ids::{AccountId, AttemptId};
-use crate::domain::refresh::Doubt;
 
 row!(AttemptRow, attempt_columns {
     id: Vec<u8>, account: Vec<u8>, audience: String, generation: i64, owner: String, started_at: i64,
@@ -19,8 +18,6 @@ row!(AttemptRow, attempt_columns {
 statements! {
     ATTEMPTS = concat!("select ", attempt_columns!(), " from refresh_attempts
         where account = $1 order by started_at desc, id desc limit $2");
-    DOUBTS = "select generation, min(started_at) from refresh_attempts
-        where account = $1 and outcome in ('', 'lost') group by generation";
     FORGET_ATTEMPT = "delete from refresh_attempts where id = $1";
     OPEN_ATTEMPTS = concat!("select ", attempt_columns!(), " from refresh_attempts
         where ended_at is null order by started_at, id limit 1000");
@@ -39,16 +36,6 @@ impl Conn {
     pub async fn attempts(&mut self, account: AccountId, limit: i64) -> Result<Vec<Attempt>> {
         let rows = all!(self, ATTEMPTS => AttemptRow; account.bytes().to_vec(); limit)?;
         rows.into_iter().map(AttemptRow::read).collect()
-    }
-
-    /// The generations of an account that were sent without an answer.
-    ///
-    /// # Errors
-    /// As every read.
-    pub async fn doubts(&mut self, account: AccountId) -> Result<Vec<Doubt>> {
-        let rows = all!(self, DOUBTS => (i64, i64); account.bytes().to_vec())?;
-        let read = |(generation, since)| Doubt { generation, since: Time::from_millis(since) };
-        Ok(rows.into_iter().map(read).collect())
     }
 
     /// The oldest 1000 attempts that did not end. At start these are the tokens in doubt.

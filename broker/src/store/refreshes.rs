@@ -2,7 +2,7 @@
 //!
 //! Never grants anything and never decides. Invariants: a lease is taken and judged by the database's clock, so brokers whose
 //! clocks differ agree on it; its fence only rises; finding who is due is one look into an index, however many accounts there
-//! are. Next: `attempts.rs` keeps what was tried, `grants.rs` what came of it.
+//! are. Next: `ledger.rs` reads it for a decision, `attempts.rs` keeps what was tried.
 
 use std::time::Duration;
 
@@ -41,7 +41,6 @@ statements! {
     FREE_LEASE = "update refreshes set lease_until = 0 where account = $1 and lease_owner = $2";
     DUE = "select account, due_at from refreshes where app = $1 and due_at <= $2 order by due_at limit $3";
     DUE_COUNT = "select count(*) from (select 1 from refreshes where app = $1 and due_at <= $2 limit 10000) as due";
-    GATE = concat!("select ", gate_columns!(), " from apps where id = $1");
     GATES = concat!("select ", gate_columns!(), " from apps order by id limit 10000");
     SET_GATE = "update apps set retry_at = $2, refusals = $3 where id = $1";
     PULL_FORWARD = "update refreshes set due_at = $2 where app = $1 and due_at > $2
@@ -74,12 +73,17 @@ impl Conn {
         let Some(row) = maybe!(self, STATE => StateRow; account.bytes().to_vec())? else {
             return Ok(None);
         };
+        self.read_state(row).await.map(Some)
+    }
+
+    /// What is left of a lease is known by the database's clock alone.
+    pub(super) async fn read_state(&mut self, row: StateRow) -> Result<RefreshState> {
         let left = if row.lease_until == 0 {
             Duration::ZERO
         } else {
             self.database_now().await?.until(Time::from_millis(row.lease_until))
         };
-        row.read(left).map(Some)
+        row.read(left)
     }
 
     /// Accounts of an app that are due at `now`, the longest due first.
@@ -107,15 +111,6 @@ impl Conn {
     pub async fn due_count(&mut self, app: AppId, now: Time) -> Result<i64> {
         let row = maybe!(self, DUE_COUNT => (i64,); app.bytes().to_vec(); now.millis())?;
         Ok(row.map_or(0, |(count,)| count))
-    }
-
-    /// Whether an app may be used. `None` if it is gone.
-    ///
-    /// # Errors
-    /// As [`refresh_state`](Self::refresh_state).
-    pub async fn app_gate(&mut self, app: AppId) -> Result<Option<AppGate>> {
-        let row = maybe!(self, GATE => GateRow; app.bytes().to_vec())?;
-        row.map(|row| row.read().map(|(_, _, gate)| gate)).transpose()
     }
 
     /// The first 10,000 apps that are not switched off, and whether they may be used.
@@ -234,6 +229,11 @@ impl StateRow {
 }
 
 impl GateRow {
+    /// The gate alone.
+    pub(super) fn gate(self) -> Result<AppGate> {
+        self.read().map(|(_, _, gate)| gate)
+    }
+
     /// Row, whether it is on, gate.
     fn read(self) -> Result<(AppId, bool, AppGate)> {
         let at = Cells::of("apps", &self.id);

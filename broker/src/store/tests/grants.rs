@@ -132,7 +132,7 @@ each_engine! {
             }
             tx.forget_attempt(worked).await
         })).await.unwrap();
-        let doubts = store.read().await.unwrap().doubts(account.id).await.unwrap();
+        let (_, doubts) = store.read().await.unwrap().holdings(account.id).await.unwrap();
         assert_eq!(doubts, [Doubt { generation: 3, since: at(5) }]);
     }
 
@@ -143,7 +143,7 @@ each_engine! {
         put(&store, token(&account, 2)).await;
         store.write(move |tx| Box::pin(async move { tx.touch_access_token(id, "mail", at(44)).await })).await.unwrap();
         put(&store, token(&account, 3)).await;
-        let bearers = store.read().await.unwrap().bearers(id).await.unwrap();
+        let (bearers, _) = store.read().await.unwrap().holdings(id).await.unwrap();
         let [bearer] = &bearers[..] else { panic!("{bearers:?}") };
         assert_eq!((bearer.generation, bearer.used_at), (3, Some(at(44))));
     }
