@@ -1,22 +1,50 @@
 //! Measures the product against what the machine can do without it, in one run.
 //!
 //! Absolute numbers mean little on a shared machine: each figure stands beside its baseline, taken minutes apart with the same
-//! load generator, and the load of the machine is printed too. Nothing is asserted. Next: [`calls`], [`relay`], [`build`].
+//! load generator, and the load of the machine is printed too. Nothing is asserted. Next: [`calls`], [`refresh`],
+//! [`schedule`], [`relay`], [`build`].
 
 mod build;
 mod calls;
+mod database;
 mod machine;
+mod progress;
+mod refresh;
 mod relay;
+mod schedule;
+mod table;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::world::Engine;
+
 pub use calls::serve_echo;
+pub use table::table;
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Tokens handed out a second.
+    Calls,
+    /// Refreshes a second.
+    Refresh,
+    /// Finding who is due among very many accounts, and the weight of a broker with them.
+    Schedule,
+    /// Mail fetched through the adapter.
+    Relay,
+}
 
 /// What to measure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
-    /// Seconds of each measurement of calls.
+    /// Only these; all if empty.
+    pub only: Vec<Part>,
+    /// Accounts that are kept fresh.
+    pub accounts: usize,
+    /// Accounts that one who is due is found among, at most.
+    pub rows: usize,
+    /// Seconds of each measurement of calls and of refreshes.
     pub seconds: u64,
     /// Megabytes in the mailbox that is fetched.
     pub megabytes: usize,
@@ -32,85 +60,56 @@ pub struct Plan {
 /// Something does not come up.
 pub async fn measure(plan: Plan) -> Result<Value> {
     let before = machine::load();
-    let calls = Box::pin(calls::measure(plan.seconds)).await?;
-    let mut relay = Box::pin(relay::measure(plan.megabytes)).await?;
-    if plan.real {
-        relay["dovecot"] = Box::pin(relay::measure_on_dovecot(plan.megabytes)).await?;
+    let wants = |part| plan.only.is_empty() || plan.only.contains(&part);
+    let mut figures =
+        json!({ "profile": if cfg!(debug_assertions) { "debug" } else { "release" } });
+    if wants(Part::Calls) {
+        figures["calls"] = Box::pin(calls::measure(plan.seconds)).await?;
     }
-    let build = if plan.build { build::measure().await? } else { Value::Null };
-    Ok(json!({
-        "machine": { "cores": machine::cores(), "load_before": before, "load_after": machine::load() },
-        "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
-        "calls": calls,
-        "imap_fetch": relay,
-        "build": build,
-    }))
+    if wants(Part::Refresh) {
+        for engine in Engine::each()? {
+            let seen = Box::pin(refresh::measure(engine, plan.accounts, plan.seconds)).await?;
+            figures["refresh"][key(engine)] = seen;
+        }
+    }
+    if wants(Part::Schedule) {
+        let sizes: Vec<usize> =
+            SIZES.into_iter().filter(|size| *size < plan.rows).chain([plan.rows]).collect();
+        for engine in Engine::each()? {
+            figures["schedule"][key(engine)] = Box::pin(schedule::measure(engine, &sizes)).await?;
+        }
+    }
+    if wants(Part::Relay) {
+        let mut relay = Box::pin(relay::measure(plan.megabytes)).await?;
+        if plan.real {
+            relay["dovecot"] = Box::pin(relay::measure_on_dovecot(plan.megabytes)).await?;
+        }
+        figures["imap_fetch"] = relay;
+    }
+    if plan.build {
+        figures["build"] = build::measure().await?;
+    }
+    figures["machine"] = json!({
+        "cores": machine::cores(), "load_before": before, "load_after": machine::load(),
+    });
+    Ok(figures)
 }
 
-/// The figures for people.
-pub fn table(figures: &Value) -> String {
-    let machine = &figures["machine"];
-    let load = (&machine["load_before"], &machine["load_after"]);
-    let mut lines = vec![
-        line("profile", figures["profile"].as_str().unwrap_or_default()),
-        line(
-            "machine",
-            &format!("{} cores, load {} before, {} after", machine["cores"], load.0, load.1),
-        ),
-    ];
-    lines.extend(calls_lines(&figures["calls"]));
-    lines.extend(fetch_lines(&figures["imap_fetch"]));
-    let build = &figures["build"];
-    let built = match build {
-        Value::Null => "not measured (--build)".to_owned(),
-        _ => format!(
-            "{:.0} s cold, {:.1} s warm",
-            number(&build["cold_s"]),
-            number(&build["warm_s"])
-        ),
-    };
-    lines.push(line("build of the demo", &built));
-    lines.concat()
+/// Numbers of accounts to look among, below the largest.
+const SIZES: [usize; 2] = [1_000, 100_000];
+
+/// An engine as the figures have it.
+fn key(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => "sqlite",
+        Engine::Postgres => "postgres",
+    }
 }
 
-fn calls_lines(calls: &Value) -> Vec<String> {
-    let of = |what, seen: &Value| {
-        let (p50, p99) = (number(&seen["p50_ms"]), number(&seen["p99_ms"]));
-        let rate = number(&seen["per_second"]);
-        line(what, &format!("{rate:>8.0} calls/s   p50 {p50:>6.2} ms   p99 {p99:>6.2} ms"))
-    };
-    vec![
-        of("bare tonic echo, same answer", &calls["echo"]),
-        of("GetAccessToken, token at hand, SQLite", &calls["get_access_token"]),
-        line("  ratio", &format!("{:>8.2} of the echo's calls/s", number(&calls["ratio"]))),
-    ]
-}
-
-fn fetch_lines(fetch: &Value) -> Vec<String> {
-    let ways = [
-        ("IMAP FETCH in clear", "plain"),
-        ("IMAP FETCH in TLS on both sides", "tls"),
-        ("IMAP FETCH in clear, Dovecot", "dovecot"),
-    ];
-    let measured = ways.into_iter().filter(|(_, key)| !fetch[*key].is_null());
-    let of = |(what, key): (&str, &str)| {
-        let seen = &fetch[key];
-        let (direct, adapter) = (number(&seen["direct_mb_s"]), number(&seen["adapter_mb_s"]));
-        let ratio = number(&seen["ratio"]);
-        line(
-            what,
-            &format!(
-                "{direct:>8.0} MB/s direct   {adapter:>6.0} MB/s through the adapter   ratio {ratio:.2}"
-            ),
-        )
-    };
-    measured.map(of).collect()
-}
-
-fn line(what: &str, figures: &str) -> String {
-    format!("{what:<44}{figures}\n")
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(f64::NAN)
+/// An engine for people.
+fn name(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sqlite => "SQLite",
+        Engine::Postgres => "PostgreSQL",
+    }
 }

@@ -26,7 +26,7 @@ pub mod timelapse;
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use token_broker_client::{Options, TokenBroker, v1};
 
 pub use application::Application;
@@ -150,6 +150,14 @@ impl Builder {
         Self { fixture: Some(fixture), ..this }
     }
 
+    /// As it runs in earnest: a PostgreSQL that waits for the disk, and so many calls of the token endpoint a second.
+    #[must_use]
+    pub fn in_earnest(mut self, rate: f64) -> Self {
+        self.plan.durable = true;
+        self.plan.rate_per_app = Some(rate);
+        self
+    }
+
     /// With this much in the logs, as a `tracing` filter; `info` if not said.
     #[must_use]
     pub fn log(mut self, filter: &str) -> Self {
@@ -265,16 +273,7 @@ impl World {
     /// # Errors
     /// Somebody refuses.
     pub async fn connect(&self, mailbox: &str) -> Result<v1::Account> {
-        let invitation = self.operator.invite(APP, mailbox).await?;
-        let page = Owner::of(mailbox)?.accept(&invitation.uri).await?;
-        let consent = self.operator.consent(&invitation.name).await?;
-        ensure!(
-            consent.state() == v1::ConsentState::Finished,
-            "not connected: {}\n{}",
-            consent.failure,
-            page.text
-        );
-        self.operator.account(mailbox).await
+        self.operator.connect(APP, mailbox).await
     }
 
     /// A service with the right to every account's mail, that asks the broker every time.

@@ -8,6 +8,7 @@ use crate::domain::app::App;
 use crate::domain::ids::{AccountId, AppId, Mailbox, ProjectId, ResourceId};
 use crate::domain::secret::Secret;
 use crate::service::{Error, Service, places};
+use crate::store::Conn;
 
 /// An account by one of its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,16 @@ impl Service {
 
     /// The account of this row.
     pub(super) async fn account(&self, id: AccountId) -> Result<Account, Error> {
-        let row = self.read().await?.account(id).await?;
+        self.account_on(&mut self.read().await?, id).await
+    }
+
+    /// The same over a connection that is at hand.
+    pub(super) async fn account_on(
+        &self,
+        conn: &mut Conn,
+        id: AccountId,
+    ) -> Result<Account, Error> {
+        let row = conn.account(id).await?;
         let row = row.ok_or_else(|| Error::NotFound("account of this id".to_owned()))?;
         Ok(self.parts.sealer.admit(row)?)
     }
@@ -73,14 +83,23 @@ impl Service {
 
     /// The app of this row.
     pub(super) async fn app(&self, id: AppId) -> Result<App, Error> {
-        let row = self.read().await?.app(id).await?;
+        self.app_on(&mut self.read().await?, id).await
+    }
+
+    /// The same over a connection that is at hand.
+    pub(super) async fn app_on(&self, conn: &mut Conn, id: AppId) -> Result<App, Error> {
+        let row = conn.app(id).await?;
         let row = row.ok_or_else(|| Error::NotFound("app of this id".to_owned()))?;
         Ok(self.parts.sealer.admit(row)?)
     }
 
     /// The client secret in use, opened; `None` for a public client.
-    pub(super) async fn client_secret(&self, app: AppId) -> Result<Option<Secret>, Error> {
-        let secrets = self.read().await?.app_secrets(app).await?;
+    pub(super) async fn client_secret(
+        &self,
+        conn: &mut Conn,
+        app: AppId,
+    ) -> Result<Option<Secret>, Error> {
+        let secrets = conn.app_secrets(app).await?;
         let Some(active) = secrets.into_iter().find(|secret| secret.active) else {
             return Ok(None);
         };

@@ -212,16 +212,17 @@ impl Service {
 
     /// Reads what the refresh stands on, afresh: nothing of ours may stand in its way after the intent is written.
     async fn survey(&self, id: AccountId, urgency: Urgency) -> Result<Ground, Error> {
-        let account = self.account(id).await?;
+        let mut conn = self.read().await?;
+        let account = self.account_on(&mut conn, id).await?;
         if urgency == Urgency::Wanted {
             self.check_standing(&account)?;
         }
-        let app = self.app(account.app).await?;
+        let app = self.app_on(&mut conn, account.app).await?;
         if app.disabled {
             return Err(Error::AppDisabled { app: app.name.to_string() });
         }
         let provider = self.resolve_for(&app, &account)?;
-        let auth = self.client_auth(&app).await?;
+        let auth = self.client_auth_on(&mut conn, &app).await?;
         let rules = self.rules_of(&provider);
         Ok(Ground { account, app, provider, auth, rules })
     }

@@ -142,18 +142,20 @@ impl Service {
     ) -> Stored<(Ledger, Vec<Grant>)> {
         let id: AccountId = account.id;
         let now = self.now();
-        let state = conn.refresh_state(id).await?.unwrap_or_default();
+        let (state, gate) = conn.turn(id, account.app).await?;
+        let state = state.unwrap_or_default();
         let grants = conn.grants(id).await?;
+        let (tokens, doubts) = conn.holdings(id, except).await?;
         let foreign = state.lease.owner != self.parts.replica && !state.lease.left.is_zero();
         let ledger = Ledger {
             standing: account.standing,
             generations: grants.iter().map(Grant::generation).collect(),
-            doubts: conn.doubts(id, except).await?,
-            tokens: conn.bearers(id).await?,
+            doubts,
+            tokens,
             held: foreign.then_some(state.lease.left),
             not_before: believed(state.not_before, LONGEST_WAIT, now),
             failures: state.failures,
-            app: believed_gate(conn.app_gate(account.app).await?.unwrap_or(AppGate::Open), now),
+            app: believed_gate(gate.unwrap_or(AppGate::Open), now),
             spread: Spread::of(id.bytes()),
         };
         Ok((ledger, grants))

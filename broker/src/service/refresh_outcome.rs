@@ -122,7 +122,7 @@ impl Service {
             self.open_app(tx, ground, (ledger.app, keeping.app)).await?;
         }
         tx.append_audit(self.refresh_event(ground, spending, 0)).await?;
-        tx.ring(id).await?;
+        tx.ring(id);
         failpoint::reach("refresh.sealed");
         Ok(Fate::Kept)
     }

@@ -84,7 +84,7 @@ impl Service {
         }
         let reason = self.refusal_reason(ground, &settlement, refused.class);
         tx.append_audit(self.refresh_event(ground, spending, reason)).await?;
-        tx.ring(id).await?;
+        tx.ring(id);
         Ok(Some(settlement))
     }
 

@@ -10,6 +10,7 @@ use crate::providers::client::ClientAuth;
 use crate::providers::preset::Preset;
 use crate::providers::resolved::Resolved;
 use crate::service::{Error, Service};
+use crate::store::Conn;
 
 impl Service {
     /// The preset of an app.
@@ -32,7 +33,16 @@ impl Service {
 
     /// What the client shows at the token endpoint.
     pub(super) async fn client_auth(&self, app: &App) -> Result<ClientAuth, Error> {
-        let secret = self.client_secret(app.id).await?;
+        self.client_auth_on(&mut self.read().await?, app).await
+    }
+
+    /// The same over a connection that is at hand.
+    pub(super) async fn client_auth_on(
+        &self,
+        conn: &mut Conn,
+        app: &App,
+    ) -> Result<ClientAuth, Error> {
+        let secret = self.client_secret(conn, app.id).await?;
         Ok(ClientAuth { client_id: app.client_id.clone(), secret })
     }
 

@@ -10,7 +10,6 @@ use super::row::{Cells, json_list, millis, row, time};
 use crate::clock::Time;
 use crate::domain::grant::AccessToken;
 use crate::domain::ids::{AccountId, TokenId};
-use crate::domain::refresh::Bearer;
 use crate::domain::secret::Sealed;
 
 row!(TokenRow, token_columns {
@@ -22,8 +21,6 @@ statements! {
     TOKEN = concat!("select ", token_columns!(), " from access_tokens where account = $1 and audience = $2");
     TOKENS = concat!("select ", token_columns!(), " from access_tokens where account = $1
         order by audience limit 100");
-    BEARERS = "select audience, generation, issued_at, expires_at, used_at, rejected from access_tokens
-        where account = $1 order by audience limit 100";
     TOUCH = "update access_tokens set used_at = $3 where account = $1 and audience = $2";
     PUT_TOKEN = concat!("insert into access_tokens (", token_columns!(), ")
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -60,26 +57,6 @@ impl Conn {
     pub async fn access_tokens(&mut self, account: AccountId) -> Result<Vec<AccessToken>> {
         let rows = all!(self, TOKENS => TokenRow; account.bytes().to_vec())?;
         rows.into_iter().map(TokenRow::read).collect()
-    }
-}
-
-impl Conn {
-    /// What the schedule needs of the tokens of an account.
-    ///
-    /// # Errors
-    /// As every read.
-    pub async fn bearers(&mut self, account: AccountId) -> Result<Vec<Bearer>> {
-        type Row = (String, i64, i64, i64, Option<i64>, i64);
-        let rows = all!(self, BEARERS => Row; account.bytes().to_vec())?;
-        let read = |(audience, generation, issued_at, expires_at, used_at, rejected): Row| Bearer {
-            audience,
-            generation,
-            issued_at: Time::from_millis(issued_at),
-            expires_at: Time::from_millis(expires_at),
-            used_at: time(used_at),
-            rejected: rejected == 1,
-        };
-        Ok(rows.into_iter().map(read).collect())
     }
 }
 

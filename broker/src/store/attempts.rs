@@ -9,7 +9,6 @@ use super::row::{Cells, millis, row, time};
 use crate::clock::Time;
 use crate::domain::grant::Attempt;
 use crate::domain::ids::{AccountId, AttemptId};
-use crate::domain::refresh::Doubt;
 
 row!(AttemptRow, attempt_columns {
     id: Vec<u8>, account: Vec<u8>, audience: String, generation: i64, owner: String, started_at: i64,
@@ -19,8 +18,6 @@ row!(AttemptRow, attempt_columns {
 statements! {
     ATTEMPTS = concat!("select ", attempt_columns!(), " from refresh_attempts
         where account = $1 order by started_at desc, id desc limit $2");
-    DOUBTS = "select generation, started_at from refresh_attempts
-        where account = $1 and outcome in ('', 'lost') and id <> $2 order by started_at limit 1000";
     IS_OPEN = "select case when ended_at is null then 1 else 0 end from refresh_attempts where id = $1";
     MOVE_DOUBTS = "update refresh_attempts set generation = $3 where account = $1 and generation = $2
         and outcome in ('', 'lost') and (ended_at is null or started_at >= $4)";
@@ -43,21 +40,6 @@ impl Conn {
     pub async fn attempts(&mut self, account: AccountId, limit: i64) -> Result<Vec<Attempt>> {
         let rows = all!(self, ATTEMPTS => AttemptRow; account.bytes().to_vec(); limit)?;
         rows.into_iter().map(AttemptRow::read).collect()
-    }
-
-    /// The generations of an account that were sent without an answer, but for the attempt `except`; the first 1000.
-    ///
-    /// # Errors
-    /// As every read.
-    pub async fn doubts(
-        &mut self,
-        account: AccountId,
-        except: Option<AttemptId>,
-    ) -> Result<Vec<Doubt>> {
-        let except = except.map_or([0; 16], AttemptId::bytes).to_vec();
-        let rows = all!(self, DOUBTS => (i64, i64); account.bytes().to_vec(); except)?;
-        let read = |(generation, since)| Doubt { generation, since: Time::from_millis(since) };
-        Ok(rows.into_iter().map(read).collect())
     }
 
     /// Whether an attempt is open; `None` if it worked, or its account is gone.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::engine::{Conn, Tx, all, maybe, run, statements};
 use super::error::{Error, Result};
 use super::page::{Page, PageRequest};
+use super::pending::Head;
 use super::row::{Cells, row};
 use crate::clock::Time;
 use crate::domain::event::{Event, Record, What};
@@ -22,8 +23,7 @@ row!(AuditRow, audit_columns {
 
 statements! {
     HEAD = "select sequence, hash from audit_head where one = 1";
-    NEXT = "update audit_head set sequence = sequence + 1 where one = 1 returning sequence, hash";
-    SEAL_HEAD = "update audit_head set hash = $1 where one = 1";
+    SEAL_HEAD = "update audit_head set sequence = $1, hash = $2 where one = 1";
     APPEND = concat!("insert into audit (", audit_columns!(), ")
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
     NEWEST = concat!("select ", audit_columns!(), " from audit where project = $1 and sequence < $2
@@ -77,14 +77,26 @@ impl Tx {
     /// # Errors
     /// [`Error::Corrupt`] if the head of the chain is missing; else as every write.
     pub async fn append_audit(&mut self, event: Event) -> Result<Record> {
-        let next = maybe!(self, NEXT => (i64, Vec<u8>))?;
-        let (sequence, previous) = next.ok_or_else(headless)?;
+        let (newest, previous) = match self.pending.head() {
+            Some(head) => (head.sequence, head.hash.clone()),
+            None => self.audit_head().await?,
+        };
+        let sequence = newest + 1;
         let hash = chain(&previous, sequence, &event);
         run!(self, APPEND; sequence; event.at.millis(); event.what.as_str(); event.project.as_str();
             event.actor.as_str(); event.account.as_str(); event.subject.as_str(); i64::from(event.granted);
             i64::from(event.reason); event.address.as_str(); event.detail.as_str(); hash.as_slice())?;
-        run!(self, SEAL_HEAD; hash.as_slice())?;
+        self.pending.move_head(Head { sequence, hash: hash.clone() });
         Ok(Record { sequence, event, hash })
+    }
+
+    /// Writes down where the chain ends now; the last thing before the commit.
+    pub(super) async fn seal_audit(&mut self) -> Result<()> {
+        let Some(Head { sequence, hash }) = self.pending.head().cloned() else { return Ok(()) };
+        match run!(self, SEAL_HEAD; sequence; hash.as_slice())? {
+            1 => Ok(()),
+            _ => Err(headless()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::broadcast;
 
-use super::engine::{Pool, Wire, run};
+use super::engine::{Pool, Wire};
 use super::error::{Error, Result};
 use super::{Store, Tx};
 use crate::domain::ids::AccountId;
@@ -20,7 +20,7 @@ const CHANNEL: &str = "token_broker_refreshed";
 
 /// PostgreSQL only: a file has one broker.
 mod sql {
-    pub(super) const NOTIFY: &str = "select pg_notify('token_broker_refreshed', $1)";
+    pub(super) const NOTIFY: &str = "select count(pg_notify('token_broker_refreshed', account)) from unnest($1::text[]) as account";
     pub(super) const CLAIM: &str =
         "select pg_try_advisory_lock(hashtextextended($1, 8389754676633367411))";
 }
@@ -68,13 +68,20 @@ impl Bell {
 
 impl Tx {
     /// Has the bells of all brokers ring for an account, once this is committed.
-    ///
-    /// # Errors
-    /// As every write.
-    pub async fn ring(&mut self, account: AccountId) -> Result<()> {
-        match &self.0 {
-            Wire::Sqlite(_) => Ok(()),
-            Wire::Postgres(_) => run!(self, sql::NOTIFY; account.to_string()).map(drop),
+    pub fn ring(&mut self, account: AccountId) {
+        self.pending.ring(account);
+    }
+
+    /// Leaves the rings to the database, which passes them on after the commit; a file has nobody to pass them on to.
+    pub(super) async fn pass_rings(&mut self) -> Result<()> {
+        let rings = self.pending.take_rings();
+        match &mut self.0 {
+            Wire::Postgres(wire) if !rings.is_empty() => {
+                let accounts: Vec<String> = rings.iter().map(AccountId::to_string).collect();
+                sqlx::query(sql::NOTIFY).bind(accounts).execute(&mut **wire).await?;
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 }

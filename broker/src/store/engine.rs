@@ -7,11 +7,13 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::time::Instant;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
 use super::error::{Error, Result};
+use super::pending::Pending;
 use crate::clock::Time;
 
 /// Connections of either engine.
@@ -24,7 +26,10 @@ pub(super) enum Pool {
 }
 
 /// A connection of either engine. Its methods are the reads; the aggregates add them.
-pub struct Conn(pub(super) Wire);
+pub struct Conn(pub(super) Wire, Option<Noted>);
+
+/// When the database was asked for the time, and what it said.
+type Noted = (Instant, Time);
 
 pub(super) enum Wire {
     Sqlite(PoolConnection<Sqlite>),
@@ -33,7 +38,11 @@ pub(super) enum Wire {
 
 /// The transaction that the writer lends to a job. Its methods are the writes; it reads like a [`Conn`].
 #[derive(Debug)]
-pub struct Tx(Conn);
+pub struct Tx {
+    conn: Conn,
+    /// What is written once for all jobs.
+    pub(super) pending: Pending,
+}
 
 /// Runs `$body` with `$wire` bound to the connection of whichever engine it is.
 macro_rules! on {
@@ -95,10 +104,11 @@ pub(super) use {all, maybe, on, run, statements};
 impl Pool {
     /// A connection, within the pool's own time limit.
     pub(super) async fn acquire(&self) -> Result<Conn> {
-        Ok(Conn(match self {
+        let wire = match self {
             Self::Sqlite(pool) => Wire::Sqlite(pool.acquire().await?),
             Self::Postgres(pool) => Wire::Postgres(pool.acquire().await?),
-        }))
+        };
+        Ok(Conn(wire, None))
     }
 
     /// Whether it has all the connections it may have, so that whoever wants one waits for another to be given back.
@@ -119,8 +129,18 @@ impl Pool {
 }
 
 impl Conn {
-    /// The time by the database's clock, the only one that all brokers share.
+    /// The time by the database's clock, the only one that all brokers share. It is asked once each transaction; from there
+    /// on our own clock, which need not be right for that, says how long ago that was.
     pub(super) async fn database_now(&mut self) -> Result<Time> {
+        if let Some((asked, then)) = self.1 {
+            return Ok(then.after(asked.elapsed()));
+        }
+        let now = self.ask_time().await?;
+        self.1 = Some((Instant::now(), now));
+        Ok(now)
+    }
+
+    async fn ask_time(&mut self) -> Result<Time> {
         let row = match &self.0 {
             Wire::Sqlite(_) => maybe!(self, sql::NOW_SQLITE => (i64,))?,
             Wire::Postgres(_) => maybe!(self, sql::NOW_POSTGRES => (i64,))?,
@@ -149,6 +169,7 @@ mod sql {
     pub(super) const COMMIT: &str = "commit";
     pub(super) const MARK: &str = "savepoint job";
     pub(super) const KEEP: &str = "release savepoint job";
+    pub(super) const NEXT: &str = "release savepoint job; savepoint job";
     pub(super) const UNDO: &str = "rollback to savepoint job";
     pub(super) const NOW_SQLITE: &str = "select cast(unixepoch('subsec') * 1000 as integer)";
     pub(super) const NOW_POSTGRES: &str =
@@ -158,6 +179,7 @@ mod sql {
 impl Tx {
     /// Opens a transaction on the connection and takes the turn.
     pub(super) async fn begin(mut conn: Conn) -> Result<Self> {
+        conn.1 = None;
         match &conn.0 {
             Wire::Sqlite(_) => run!(conn, sql::BEGIN_SQLITE)?,
             Wire::Postgres(_) => {
@@ -165,29 +187,37 @@ impl Tx {
                 run!(conn, sql::TURN_POSTGRES)?
             }
         };
-        Ok(Self(conn))
+        Ok(Self { conn, pending: Pending::default() })
     }
 
-    /// Where the next job begins.
+    /// Where the first job begins.
     pub(super) async fn mark(&mut self) -> Result<()> {
-        run!(self.0, sql::MARK).map(drop)
+        self.pending.mark();
+        run!(self.conn, sql::MARK).map(drop)
     }
 
-    /// Keeps what was done since the mark.
+    /// Keeps what was done since the mark; the next job begins here.
+    pub(super) async fn next(&mut self) -> Result<()> {
+        on!(self.conn, wire => sqlx::raw_sql(sql::NEXT).execute(wire).await.map(drop))?;
+        self.pending.mark();
+        Ok(())
+    }
+
+    /// Keeps what was done since the mark, by the last job.
     pub(super) async fn keep(&mut self) -> Result<()> {
-        run!(self.0, sql::KEEP).map(drop)
+        run!(self.conn, sql::KEEP).map(drop)
     }
 
-    /// Undoes what was done since the mark, and removes it.
+    /// Undoes what was done since the mark. It stays: the next job begins here.
     pub(super) async fn undo(&mut self) -> Result<()> {
-        run!(self.0, sql::UNDO)?;
-        self.keep().await
+        self.pending.undo();
+        run!(self.conn, sql::UNDO).map(drop)
     }
 
     /// Makes it durable and gives the connection back. Dropping instead undoes everything.
     pub(super) async fn commit(mut self) -> Result<Conn> {
-        run!(self.0, sql::COMMIT)?;
-        Ok(self.0)
+        run!(self.conn, sql::COMMIT)?;
+        Ok(self.conn)
     }
 }
 
@@ -195,13 +225,13 @@ impl Deref for Tx {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
-        &self.0
+        &self.conn
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.0
+        &mut self.conn
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Never grants anything and never decides. Invariants: a lease is taken and judged by the database's clock, so brokers whose
 //! clocks differ agree on it; its fence only rises; finding who is due is one look into an index, however many accounts there
-//! are. Next: `attempts.rs` keeps what was tried, `grants.rs` what came of it.
+//! are. Next: `ledger.rs` reads it for a decision, `attempts.rs` keeps what was tried.
 
 use std::time::Duration;
 
@@ -73,12 +73,17 @@ impl Conn {
         let Some(row) = maybe!(self, STATE => StateRow; account.bytes().to_vec())? else {
             return Ok(None);
         };
+        self.read_state(row).await.map(Some)
+    }
+
+    /// What is left of a lease is known by the database's clock alone.
+    pub(super) async fn read_state(&mut self, row: StateRow) -> Result<RefreshState> {
         let left = if row.lease_until == 0 {
             Duration::ZERO
         } else {
             self.database_now().await?.until(Time::from_millis(row.lease_until))
         };
-        row.read(left).map(Some)
+        row.read(left)
     }
 
     /// Accounts of an app that are due at `now`, the longest due first.
@@ -114,7 +119,7 @@ impl Conn {
     /// As [`refresh_state`](Self::refresh_state).
     pub async fn app_gate(&mut self, app: AppId) -> Result<Option<AppGate>> {
         let row = maybe!(self, GATE => GateRow; app.bytes().to_vec())?;
-        row.map(|row| row.read().map(|(_, _, gate)| gate)).transpose()
+        row.map(|row| row.gate()).transpose()
     }
 
     /// The first 10,000 apps that are not switched off, and whether they may be used.
@@ -233,6 +238,11 @@ impl StateRow {
 }
 
 impl GateRow {
+    /// The gate alone.
+    pub(super) fn gate(self) -> Result<AppGate> {
+        self.read().map(|(_, _, gate)| gate)
+    }
+
     /// Row, whether it is on, gate.
     fn read(self) -> Result<(AppId, bool, AppGate)> {
         let at = Cells::of("apps", &self.id);

@@ -15,9 +15,9 @@ use crate::clock::Time;
 /// Declares a row: a struct that is read by column name on either engine, and a macro that names its columns in SQL.
 macro_rules! row {
     ($row:ident, $columns:ident { $first:ident: $first_type:ty $(, $field:ident: $type:ty)* $(,)? }) => {
-        struct $row {
-            $first: $first_type,
-            $($field: $type,)*
+        pub(super) struct $row {
+            pub(super) $first: $first_type,
+            $(pub(super) $field: $type,)*
         }
 
         impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for $row

@@ -183,16 +183,22 @@ impl Desk {
 /// Runs the group; an early return drops the transaction and, with it, the connection.
 async fn transact(conn: Conn, group: &mut [Box<dyn Queued>]) -> Result<Conn> {
     let mut tx = Tx::begin(conn).await?;
-    for job in group {
-        tx.mark().await?;
+    tx.mark().await?;
+    let last = group.len().saturating_sub(1);
+    for (at, job) in group.iter_mut().enumerate() {
         if let Err(error) = job.run(&mut tx).await {
             undo(&mut tx, error).await?;
-        } else if let Err(error) = tx.keep().await {
+            continue;
+        }
+        let kept = if at == last { tx.keep().await } else { tx.next().await };
+        if let Err(error) = kept {
             // The job swallowed an error that had doomed its savepoint.
             undo(&mut tx, error.clone()).await?;
             job.spoil(error);
         }
     }
+    tx.seal_audit().await?;
+    tx.pass_rings().await?;
     tx.commit().await
 }
 

@@ -1,4 +1,4 @@
-//! `bench`: the product beside its baselines, in one run of a minute or two.
+//! `bench`: the product beside its baselines, in one run of a few minutes.
 //!
 //! Build everything with `--release` first: it measures the programs that lie beside it.
 
@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use e2e::bench::{Plan, measure, serve_echo, table};
+use e2e::bench::{Part, Plan, measure, serve_echo, table};
 
-/// Measures calls, relayed mail and build times against their baselines.
+/// Measures calls, refreshes, the schedule, relayed mail and build times against their baselines.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -23,9 +23,18 @@ struct Arguments {
     /// Also fetch from a real Dovecot (tests/stack)
     #[arg(long)]
     real: bool,
-    /// Seconds for each measurement of calls
+    /// Only this part (may be repeated)
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// Seconds for each measurement of calls and of refreshes
     #[arg(long, default_value_t = 8)]
     seconds: u64,
+    /// Accounts that are kept fresh while refreshes are counted
+    #[arg(long, default_value_t = 1000)]
+    accounts: usize,
+    /// Accounts in the largest table that those who are due are found in
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: usize,
     /// Megabytes in the mailbox that is fetched
     #[arg(long, default_value_t = 200)]
     megabytes: usize,
@@ -36,11 +45,13 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { json, build, real, seconds, megabytes, echo } = Arguments::parse();
+    let Arguments { json, build, real, only, seconds, accounts, rows, megabytes, echo } =
+        Arguments::parse();
     if let [address, file] = &echo[..] {
         return serve_echo(address.parse::<SocketAddr>()?, &PathBuf::from(file)).await;
     }
-    let figures = Box::pin(measure(Plan { seconds, megabytes, real, build })).await?;
+    let figures =
+        Box::pin(measure(Plan { only, accounts, rows, seconds, megabytes, real, build })).await?;
     let text = if json { format!("{figures:#}\n") } else { table(&figures) };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

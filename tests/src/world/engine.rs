@@ -45,12 +45,14 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one in the new folder `folder`.
+    /// Starts one in the new folder `folder`; a `durable` one waits for the disk, which most tests need not.
     ///
     /// # Errors
     /// It is not installed or does not come up.
-    pub async fn start(folder: &Path) -> Result<Self> {
-        let run = Program::new(script()).arg("start").arg(folder).arg("0").run().await?.ok()?;
+    pub async fn start(folder: &Path, durable: bool) -> Result<Self> {
+        let start = Program::new(script()).arg("start").arg(folder).arg("0");
+        let start = if durable { start.arg("--durable") } else { start };
+        let run = start.run().await?.ok()?;
         Ok(Self { folder: folder.to_path_buf(), url: run.stdout.trim().to_owned() })
     }
 

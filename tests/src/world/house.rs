@@ -46,6 +46,8 @@ pub struct Plan {
     pub rate_per_app: Option<f64>,
     /// Where everything is kept, also after the end; absent, a temporary folder.
     pub folder: Option<PathBuf>,
+    /// Whether PostgreSQL waits for the disk, as it does in earnest; SQLite always does.
+    pub durable: bool,
 }
 
 impl Default for Plan {
@@ -60,6 +62,7 @@ impl Default for Plan {
             cables: false,
             rate_per_app: None,
             folder: None,
+            durable: false,
         }
     }
 }
@@ -123,7 +126,7 @@ impl House {
         };
         let postgres = match plan.engine {
             Engine::Sqlite => None,
-            Engine::Postgres => Some(Postgres::start(&folder.join("pg")).await?),
+            Engine::Postgres => Some(Postgres::start(&folder.join("pg"), plan.durable).await?),
         };
         ca.write_pem(&folder.join("ca.pem"))?;
         let (certificate, key) = ca.certificate(&["localhost", "127.0.0.1"])?;

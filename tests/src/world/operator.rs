@@ -6,13 +6,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use token_broker_client::{Admin, Options, TokenBroker, v1};
 
 use super::binaries::binary;
 use super::command::{Program, Run};
 use super::house::House;
+use super::owner::Owner;
 
 /// Somebody with an API key for the admin door.
 #[derive(Clone, Debug)]
@@ -150,6 +151,23 @@ impl Operator {
             ..Default::default()
         };
         Ok(self.admin.ask(self.admin.consents().create_consent(ask)).await?)
+    }
+
+    /// Connects `mailbox` by an invitation that its owner accepts; the account.
+    ///
+    /// # Errors
+    /// Somebody refuses.
+    pub async fn connect(&self, app: &str, mailbox: &str) -> Result<v1::Account> {
+        let invitation = self.invite(app, mailbox).await?;
+        let page = Owner::of(mailbox)?.accept(&invitation.uri).await?;
+        let consent = self.consent(&invitation.name).await?;
+        ensure!(
+            consent.state() == v1::ConsentState::Finished,
+            "not connected: {}\n{}",
+            consent.failure,
+            page.text
+        );
+        self.account(mailbox).await
     }
 
     /// A password for `account`, for IMAP and SMTP, with `change` made to it first.

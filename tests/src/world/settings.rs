@@ -22,7 +22,11 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
     };
     let name = among.map(|it| format!("replica = \"{}\"\n", it.name)).unwrap_or_default();
     let spill = among.map(|it| format!("spill = \"{}\"\n", it.spill)).unwrap_or_default();
-    let rate = plan.rate_per_app.map(|rate| format!("rate_per_app = {rate:.1}\n"));
+    let rates = |rate: f64| {
+        let endpoint = rate.max(400.0);
+        format!("rate_per_app = {rate:.1}\nrate_per_endpoint = {endpoint:.1}\n")
+    };
+    let rate = plan.rate_per_app.map(rates);
     let rate = rate.unwrap_or_default();
     let BrokerDoors { grpc, admin, http, ops } = doors;
     let (public_url, ca, log) = (doors.public_url(), upstream_ca(plan), &plan.log);

@@ -1,6 +1,6 @@
 //! The account explains itself: what an operator is told when it works, when it does not, and what to do (promise P9).
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use e2e::cast::provider::faults::{Fault, Rule};
 use e2e::cast::provider::record::Kind;
 use e2e::cast::provider::settings::Rotation;
@@ -126,16 +126,18 @@ async fn an_account_that_was_cut_off_from_a_strict_provider_says_that_it_is_in_d
         world.connect(ALICE).await?;
         world.provider.fault(Rule::refresh(Fault::Delay { ms: 600_000 }).times(1));
         let asking = world.operator.tool(&["account", "refresh", ALICE]);
-        let asking = tokio::spawn(async move { asking.run().await });
-        let truth = world.provider.truth();
-        while truth.tokens_of(ALICE, Kind::Refresh).len() < 2 {
-            ensure!(!asking.is_finished(), "the refresh ended: {:?}", asking.await?);
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        let running = world.operator.account(ALICE).await?.refresh.context("no state")?;
-        assert!(!running.in_doubt && !running.lease_owner.is_empty(), "under way: {running:?}");
-        world.house.crash().await?;
-        drop(asking.await?);
+        let cut_off = async {
+            let truth = world.provider.truth();
+            while truth.tokens_of(ALICE, Kind::Refresh).len() < 2 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            let running = world.operator.account(ALICE).await?.refresh.context("no state")?;
+            assert!(!running.in_doubt && !running.lease_owner.is_empty(), "under way: {running:?}");
+            world.house.crash().await
+        };
+        let (asked, cut_off) = tokio::join!(asking.run(), cut_off);
+        cut_off?;
+        asked?;
         let (code, told) = doctor(&world).await?;
         assert_eq!((code, &told["severity"]), (0, &json!("warning")), "{told:#}");
         let doubt = finding(&told, "in doubt: the answer to the refresh of")?;

@@ -132,7 +132,7 @@ each_engine! {
             }
             tx.forget_attempt(worked).await
         })).await.unwrap();
-        let doubts = store.read().await.unwrap().doubts(account.id, None).await.unwrap();
+        let (_, doubts) = store.read().await.unwrap().holdings(account.id, None).await.unwrap();
         let doubt = |since| Doubt { generation: 3, since: at(since) };
         assert_eq!(doubts, [doubt(5), doubt(9)]);
     }
@@ -144,7 +144,7 @@ each_engine! {
         put(&store, token(&account, 2)).await;
         store.write(move |tx| Box::pin(async move { tx.touch_access_token(id, "mail", at(44)).await })).await.unwrap();
         put(&store, token(&account, 3)).await;
-        let bearers = store.read().await.unwrap().bearers(id).await.unwrap();
+        let (bearers, _) = store.read().await.unwrap().holdings(id, None).await.unwrap();
         let [bearer] = &bearers[..] else { panic!("{bearers:?}") };
         assert_eq!((bearer.generation, bearer.used_at), (3, Some(at(44))));
     }

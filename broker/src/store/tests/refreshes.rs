@@ -48,6 +48,21 @@ each_engine! {
         assert_eq!((second.lease.owner.as_str(), second.lease.fence), ("two", 2));
     }
 
+    async fn a_turn_is_read_together_with_the_gate_of_its_app(home) {
+        let store = home.open().await;
+        let (app, account) = settled(&store).await;
+        take(&store, (account.id, app.id), "one").await;
+        let mut conn = store.read().await.unwrap();
+        let (turn, gate) = conn.turn(account.id, app.id).await.unwrap();
+        let (turn, alone) = (turn.unwrap(), state(&store, account.id).await);
+        assert!(matches!(gate, Some(AppGate::Rejected { refusals: 0, .. })), "as the sample is: {gate:?}");
+        assert_eq!((turn.due_at, turn.tried_at), (alone.due_at, Some(at(50))));
+        assert_eq!((turn.lease.owner.as_str(), turn.lease.fence), ("one", 1));
+        assert!(!turn.lease.left.is_zero() && turn.lease.left <= LEASE, "{turn:?}");
+        let gone = AppId::from_bytes([9; 16]);
+        assert_eq!(conn.turn(account.id, gone).await.unwrap(), (None, None));
+    }
+
     async fn only_the_holder_of_the_lease_gives_it_back(home) {
         let store = home.open().await;
         let (app, account) = settled(&store).await;
@@ -107,7 +122,7 @@ each_engine! {
 
     async fn an_apps_gate_comes_back_as_it_was_set(home) {
         let store = home.open().await;
-        let (app, _) = settled(&store).await;
+        let (app, account) = settled(&store).await;
         let rejected = AppHealth::Rejected { since: at(1), code: "invalid_client".into() };
         for (health, gate) in [
             (AppHealth::Accepted, AppGate::Open),
@@ -120,7 +135,7 @@ each_engine! {
                 tx.set_app_gate(app.id, gate).await
             })).await.unwrap();
             let mut conn = store.read().await.unwrap();
-            assert_eq!(conn.app_gate(app.id).await.unwrap(), Some(gate));
+            assert_eq!(conn.turn(account.id, app.id).await.unwrap(), (None, Some(gate)));
         }
     }
 

@@ -21,6 +21,7 @@ const STATEMENTS: &[(&str, &[(&str, &str)])] = &[
     ("epoch", epoch::STATEMENTS),
     ("grants", grants::STATEMENTS),
     ("keys", keys::STATEMENTS),
+    ("ledger", ledger::STATEMENTS),
     ("projects", projects::STATEMENTS),
     ("refreshes", refreshes::STATEMENTS),
     ("sessions", sessions::STATEMENTS),

@@ -8,7 +8,7 @@ use super::engines::each_engine;
 use super::samples::*;
 use crate::domain::ids::ProjectId;
 use crate::store::engine::run;
-use crate::store::{Error, Result, Store};
+use crate::store::{Error, Result, Store, first_break};
 use crate::tasks::Tasks;
 
 fn space(called: &str) -> ProjectId {
@@ -60,6 +60,26 @@ each_engine! {
         assert_eq!(bad, Err(Error::Conflict { what: "projects".into() }));
         assert!(is_there(&store, "first").await && is_there(&store, "last").await);
         assert!(!is_there(&store, "half-done").await);
+    }
+
+    async fn a_record_of_a_job_that_fails_leaves_no_gap_in_the_chain(home) {
+        let tasks = Tasks::new();
+        let store = home.open_with(&tasks).await;
+        let release = hold(&store, &tasks).await;
+        let good = || store.write(|tx| Box::pin(async move { tx.append_audit(event("ann")).await }));
+        let bad = store.write(|tx| Box::pin(async move {
+            tx.append_audit(event("bob")).await?;
+            tx.append_audit(event("bob")).await?;
+            tx.insert_project(&ProjectId::default_project(), NOW).await
+        }));
+        let (first, bad, last, ()) = tokio::join!(good(), bad, good(), async { release.send(()).unwrap() });
+        assert!(bad.is_err());
+        assert_eq!((first.unwrap().sequence, last.unwrap().sequence), (1, 2));
+        good().await.unwrap();
+        let mut conn = store.read().await.unwrap();
+        let records = conn.audit_after(0).await.unwrap();
+        assert_eq!((records.len(), first_break((0, &[]), &records)), (3, None));
+        assert_eq!(conn.audit_head().await.unwrap(), (3, records[2].hash.clone()));
     }
 
     async fn a_job_that_hides_a_failed_statement_is_rolled_back_alone(home) {

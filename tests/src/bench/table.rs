@@ -1,0 +1,140 @@
+//! The figures of a bench as lines for people. Plain text of plain data.
+
+use serde_json::Value;
+
+/// The figures for people.
+pub fn table(figures: &Value) -> String {
+    let machine = &figures["machine"];
+    let load = (&machine["load_before"], &machine["load_after"]);
+    let mut lines = vec![
+        line("profile", figures["profile"].as_str().unwrap_or_default()),
+        line(
+            "machine",
+            &format!("{} cores, load {} before, {} after", machine["cores"], load.0, load.1),
+        ),
+    ];
+    lines.extend(calls(&figures["calls"]));
+    for (key, engine) in [("sqlite", "SQLite"), ("postgres", "PostgreSQL")] {
+        lines.extend(refreshes(&figures["refresh"][key], engine));
+    }
+    for (key, engine) in [("sqlite", "SQLite"), ("postgres", "PostgreSQL")] {
+        lines.extend(schedule(&figures["schedule"][key], engine));
+    }
+    lines.extend(fetches(&figures["imap_fetch"]));
+    let build = &figures["build"];
+    let built = match build {
+        Value::Null => "not measured (--build)".to_owned(),
+        _ => format!(
+            "{:.0} s cold, {:.1} s warm",
+            number(&build["cold_s"]),
+            number(&build["warm_s"])
+        ),
+    };
+    lines.push(line("build of the demo", &built));
+    lines.concat()
+}
+
+fn calls(calls: &Value) -> Vec<String> {
+    if calls.is_null() {
+        return Vec::new();
+    }
+    let of = |what, seen: &Value| {
+        let (p50, p99) = (number(&seen["p50_ms"]), number(&seen["p99_ms"]));
+        let rate = number(&seen["per_second"]);
+        line(what, &format!("{rate:>8.0} calls/s   p50 {p50:>6.2} ms   p99 {p99:>6.2} ms"))
+    };
+    vec![
+        of("bare tonic echo, same answer", &calls["echo"]),
+        of("GetAccessToken, token at hand, SQLite", &calls["get_access_token"]),
+        line("  ratio", &format!("{:>8.2} of the echo's calls/s", number(&calls["ratio"]))),
+    ]
+}
+
+fn refreshes(seen: &Value, engine: &str) -> Vec<String> {
+    if seen.is_null() {
+        return Vec::new();
+    }
+    let of = |key: &str| number(&seen[key]);
+    vec![
+        line(
+            "the bare provider, as many callers",
+            &format!("{:>8.0} calls/s", of("bare_provider_per_second")),
+        ),
+        line(
+            &format!("durable commits of one writer, {engine}"),
+            &format!("{:>8.0} commits/s", of("commits_per_second")),
+        ),
+        line(
+            &format!("refreshes kept up, both tokens stored, {engine}"),
+            &format!(
+                "{:>8.0} refreshes/s   {:.2} ms of a core each, {:.1} cores busy in all, load {}",
+                of("per_second"),
+                of("broker_ms_each"),
+                of("machine_cores"),
+                seen["load"]
+            ),
+        ),
+        line(
+            "  ratio",
+            &format!(
+                "{:>8.2} of the provider's calls/s, {:.2} of the commits/s",
+                of("ratio_to_bare_provider"),
+                of("ratio_to_commits")
+            ),
+        ),
+    ]
+}
+
+fn schedule(seen: &Value, engine: &str) -> Vec<String> {
+    let sizes = seen["sizes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of = |size: &Value| {
+        let weight = match &size["broker"] {
+            Value::Null => String::new(),
+            broker => format!(
+                "   broker at rest {:.0} MB, started in {:.1} s",
+                number(&broker["rss_mb"]),
+                number(&broker["start_s"])
+            ),
+        };
+        let (due, gates) = (number(&size["due_us"]), number(&size["app_gates_us"]));
+        line(
+            &format!("{} due of {}, {engine}", seen["due"], size["accounts"]),
+            &format!("{due:>8.0} us to find them, {gates:.0} us for the apps{weight}"),
+        )
+    };
+    let mut lines: Vec<String> = sizes.iter().map(of).collect();
+    if !lines.is_empty() {
+        let ratio = number(&seen["ratio_due"]);
+        lines.push(line("  ratio", &format!("{ratio:>8.2} of the time among the fewest")));
+    }
+    lines
+}
+
+fn fetches(fetch: &Value) -> Vec<String> {
+    let ways = [
+        ("IMAP FETCH in clear", "plain"),
+        ("IMAP FETCH in TLS on both sides", "tls"),
+        ("IMAP FETCH in clear, Dovecot", "dovecot"),
+    ];
+    let measured = ways.into_iter().filter(|(_, key)| !fetch[*key].is_null());
+    let of = |(what, key): (&str, &str)| {
+        let seen = &fetch[key];
+        let (direct, adapter) = (number(&seen["direct_mb_s"]), number(&seen["adapter_mb_s"]));
+        let ratio = number(&seen["ratio"]);
+        line(
+            what,
+            &format!(
+                "{direct:>8.0} MB/s direct   {adapter:>6.0} MB/s through the adapter   ratio {ratio:.2}"
+            ),
+        )
+    };
+    measured.map(of).collect()
+}
+
+fn line(what: &str, figures: &str) -> String {
+    format!("{what:<52}{figures}\n")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
