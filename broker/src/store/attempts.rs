@@ -18,7 +18,8 @@ row!(AttemptRow, attempt_columns {
 statements! {
     ATTEMPTS = concat!("select ", attempt_columns!(), " from refresh_attempts
         where account = $1 order by started_at desc, id desc limit $2");
-    IS_OPEN = "select case when ended_at is null then 1 else 0 end from refresh_attempts where id = $1";
+    IS_OPEN = "select cast(case when ended_at is null then 1 else 0 end as bigint) from refresh_attempts
+        where id = $1";
     MOVE_DOUBTS = "update refresh_attempts set generation = $3 where account = $1 and generation = $2
         and outcome in ('', 'lost') and (ended_at is null or started_at >= $4)";
     FORGET_ATTEMPT = "delete from refresh_attempts where id = $1";

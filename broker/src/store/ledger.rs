@@ -24,7 +24,7 @@ statements! {
     HOLDINGS = "select audience, generation, issued_at, expires_at, used_at, rejected from access_tokens where account = $1
         union all select '', generation, started_at, cast(-1 as bigint), cast(null as bigint), cast(0 as bigint)
             from refresh_attempts where account = $1 and outcome in ('', 'lost') and id <> $2
-        order by audience, generation limit 1100";
+        order by 1, 2, 3 limit 1100";
 }
 
 /// No token ends then: the row is a doubt.

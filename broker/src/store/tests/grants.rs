@@ -158,16 +158,20 @@ each_engine! {
         assert_eq!(store.read().await.unwrap().open_attempts().await.unwrap()[0], attempt);
         let forget = || store.write(|tx| Box::pin(async move { tx.forget_attempts(at(1_000)).await }));
         assert_eq!(forget().await, Ok(0), "an open attempt is never forgotten");
+        let is_open = || async { store.read().await.unwrap().is_open_attempt(id).await.unwrap() };
+        assert_eq!(is_open().await, Some(true));
         for expected in [true, false] {
             let end = store.write(move |tx| Box::pin(async move {
                 tx.end_attempt(id, at(9), "issued", "code").await
             }));
             assert_eq!(end.await, Ok(expected));
         }
+        assert_eq!(is_open().await, Some(false));
         let mut conn = store.read().await.unwrap();
         assert!(conn.open_attempts().await.unwrap().is_empty());
         let closed = Attempt { ended_at: Some(at(9)), outcome: "issued".into(), code: "code".into(), ..attempt };
         assert_eq!(conn.attempts(account.id, 9).await.unwrap(), [closed]);
         assert_eq!(forget().await, Ok(1));
+        assert_eq!(is_open().await, None);
     }
 }
