@@ -20,7 +20,12 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
         Engine::Sqlite => "sqlite = \"broker.db\"".to_owned(),
         Engine::Postgres => format!("postgres = {{ file = \"{url}\" }}"),
     };
-    let name = among.map(|it| format!("replica = \"{}\"\n", it.name)).unwrap_or_default();
+    // With a name of its own a broker knows at once that what its last run left open is its own.
+    let name = match (among, plan.engine) {
+        (Some(among), _) => format!("replica = \"{}\"\n", among.name),
+        (None, Engine::Postgres) => "replica = \"only\"\n".to_owned(),
+        (None, Engine::Sqlite) => String::new(),
+    };
     let spill = among.map(|it| format!("spill = \"{}\"\n", it.spill)).unwrap_or_default();
     let rates = |rate: f64| {
         let endpoint = rate.max(400.0);

@@ -88,7 +88,7 @@ async fn with_one_broker_paused_and_one_killed_no_account_is_asked_for_twice() -
     let mut ledger = Ledger::of(&world.house).await?;
     let services = world.service_everywhere("crm").await?;
     insist(&services[0], &mailboxes).await?;
-    world.provider.change(|provider| provider.answer_latency_ms = 700);
+    world.provider.change(|provider| provider.answer_latency_ms = 2500);
     let truth = world.provider.truth();
 
     grow_older(&world, &mut ledger, PAST_HALF_LIFE).await?;
