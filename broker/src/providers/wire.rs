@@ -22,6 +22,12 @@ use crate::domain::refusal::Reached;
 use crate::providers::address::{AddressRefused, AddressRule, GuardedResolver};
 use crate::providers::retry_after;
 
+/// A deadline that is noticed so much too late was slept through, not waited for.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+/// How long after that an answer may still be read.
+const AFTER_SLEEP: Duration = Duration::from_secs(2);
+
 /// Limits of the client.
 #[derive(Clone, Debug)]
 pub struct WireSettings {
@@ -161,14 +167,18 @@ impl Wire {
     /// # Errors
     /// No status line came; see [`WireError::reached`]. An answer that breaks off later is an answer, cut.
     pub async fn send(&self, request: HttpRequest) -> Result<Answer, WireError> {
-        let deadline = Instant::now() + self.settings.total_deadline;
+        let mut deadline = Instant::now() + self.settings.total_deadline;
         let url = Url::parse(&request.uri().to_string()).map_err(|_| WireError::Malformed)?;
         self.settings.addresses.check(&url)?;
         let request = reqwest::Request::try_from(request).map_err(|_| WireError::Malformed)?;
-        let response = timeout_at(deadline, self.client.execute(request))
-            .await
-            .map_err(|_| WireError::Deadline)?
-            .map_err(|error| blame(&error))?;
+        let mut call = std::pin::pin!(self.client.execute(request));
+        let mut response = timeout_at(deadline, &mut call).await;
+        if response.is_err() && Instant::now() > deadline + OVERSLEPT {
+            // The process was stopped meanwhile. The answer may be waiting in the socket, and may hold the only token that lives.
+            deadline = Instant::now() + AFTER_SLEEP;
+            response = timeout_at(deadline, &mut call).await;
+        }
+        let response = response.map_err(|_| WireError::Deadline)?.map_err(|error| blame(&error))?;
         Ok(self.read(response, deadline).await)
     }
 
