@@ -79,17 +79,6 @@ fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Er
     seconds.filter(|seconds| *seconds > 0).map(Some).ok_or_else(wrong)
 }
 
-impl RefreshRule {
-    /// Whether a refresh whose answer was lost may be repeated with the same token, `since` its first use.
-    pub fn replay_is_safe(&self, since: Duration) -> bool {
-        match self.rotation {
-            Rotation::None | Rotation::Replace => true,
-            Rotation::Grace => since < Duration::from_secs(self.grace_s.into()),
-            Rotation::Strict => false,
-        }
-    }
-}
-
 /// Which claims name the owner of a grant for ever. Never the e-mail address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -218,19 +207,5 @@ mod tests {
             let text = format!("send_scope = false\nrotation = \"none\"\nidle = \"{bad}\"");
             assert!(toml::from_str::<RefreshRule>(&text).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn only_a_strict_provider_forbids_to_repeat_a_lost_refresh() {
-        let (soon, late) = (Duration::from_secs(5), Duration::from_secs(60));
-        let safe = |rotation, since| {
-            let rule = RefreshRule { rotation, ..read("") };
-            rule.replay_is_safe(since)
-        };
-        assert!(safe(Rotation::None, late));
-        assert!(safe(Rotation::Replace, late));
-        assert!(safe(Rotation::Grace, soon));
-        assert!(!safe(Rotation::Grace, late));
-        assert!(!safe(Rotation::Strict, soon));
     }
 }

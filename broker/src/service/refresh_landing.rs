@@ -99,7 +99,8 @@ impl Service {
         }
     }
 
-    fn refusal(
+    /// A refusal that was settled, as callers and the audit are told of it.
+    pub(super) fn refusal(
         &self,
         ground: &Ground,
         refused: &Refused,

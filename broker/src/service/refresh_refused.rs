@@ -10,7 +10,7 @@ use crate::domain::account::Standing;
 use crate::domain::app::AppHealth;
 use crate::domain::refresh::AppGate;
 use crate::domain::refresh::settle::{Settlement, settle};
-use crate::domain::refusal::{RefusalClass, Refused};
+use crate::domain::refusal::Refused;
 use crate::failpoint;
 use crate::service::refresh::{Ground, Spending};
 use crate::service::{Error, Service, changes};
@@ -82,7 +82,7 @@ impl Service {
         if let Some(gate) = settlement.app {
             self.shut_app(tx, ground, gate, &refused.code).await?;
         }
-        let reason = self.refusal_reason(ground, &settlement, refused.class);
+        let reason = self.refusal(ground, &refused, &settlement, now).reason_number();
         tx.append_audit(self.refresh_event(ground, spending, reason)).await?;
         tx.ring(id);
         Ok(Some(settlement))
@@ -106,19 +106,5 @@ impl Service {
             tx.append_audit(self.health_event(app, false)).await?;
         }
         Ok(())
-    }
-
-    fn refusal_reason(&self, ground: &Ground, settled: &Settlement, class: RefusalClass) -> i32 {
-        let retry_after = std::time::Duration::ZERO;
-        let link = String::new();
-        let error = match (settled.standing, class) {
-            (Some(Standing::NeedsConsent), _) => Error::NeedsConsent { link },
-            (Some(Standing::NeedsInteraction), _) => Error::NeedsInteraction { link },
-            (Some(Standing::BlockedByPolicy), _) => Error::BlockedByPolicy,
-            (_, RefusalClass::AppBroken) => Error::AppRejected { app: ground.app.name.to_string() },
-            (_, RefusalClass::Throttled) => Error::ProviderThrottled { retry_after },
-            _ => Error::ProviderUnavailable { retry_after },
-        };
-        error.reason_number()
     }
 }
