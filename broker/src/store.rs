@@ -45,6 +45,7 @@ pub use self::accounts::AccountFilter;
 pub use self::audit::first_break;
 pub use self::bell::Bell;
 pub use self::engine::{Conn, Tx};
+pub use self::epoch::{Change, Changed, REMEMBERED};
 pub use self::error::{Error, Result};
 pub use self::grants::KEPT;
 pub use self::keys::{Instance, KeyTerm};

@@ -4,6 +4,7 @@
 //! follows and raises the rights epoch; how its refreshes go is not kept here (`refreshes.rs`). Next: `grants.rs`.
 
 use super::engine::{Conn, Tx, all, maybe, run, statements};
+use super::epoch::Changed;
 use super::error::Result;
 use super::page::{Page, PageRequest};
 use super::row::{Cells, json_map, row};
@@ -114,7 +115,7 @@ impl Tx {
             json_map(&it.labels); it.subject.as_str(); it.authority.as_str(); i64::from(it.disabled);
             it.standing.as_str(); it.provider_code.as_str(); it.provider_message.as_str(); it.version;
             it.created_at.millis(); it.updated_at.millis(); mac)?;
-        self.raise_epoch().await
+        self.raise_epoch(Changed::Account(it.id)).await
     }
 
     /// Changes one: all but id, project, name and time of creation. `version` is the new one.
@@ -128,7 +129,7 @@ impl Tx {
             it.sasl_user.as_str(); it.display_name.as_str(); it.app.bytes().to_vec(); json_map(&it.labels);
             it.subject.as_str(); it.authority.as_str(); i64::from(it.disabled); it.standing.as_str();
             it.provider_code.as_str(); it.provider_message.as_str(); it.version; it.updated_at.millis(); mac)?;
-        self.raised_if(changed, "accounts").await
+        self.raised_if(changed, "accounts", Changed::Account(it.id)).await
     }
 
     /// Removes one with its grants, tokens, attempts, credentials and sessions. Consents forget it.
@@ -137,7 +138,7 @@ impl Tx {
     /// [`Error::Stale`](super::Error::Stale) unless `version` is the stored one.
     pub async fn delete_account(&mut self, account: AccountId, version: i64) -> Result<()> {
         let gone = run!(self, DELETE_ACCOUNT; account.bytes().to_vec(); version)?;
-        self.raised_if(gone, "accounts").await
+        self.raised_if(gone, "accounts", Changed::Account(account)).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! it follows and raises the rights epoch; at most one secret of an app is active. Next: `accounts.rs`.
 
 use super::engine::{Conn, Tx, all, maybe, run, statements};
+use super::epoch::Changed;
 use super::error::{Error, Result};
 use super::page::{Page, PageRequest};
 use super::row::{Cells, json_list, json_of, millis, row, time};
@@ -107,7 +108,7 @@ impl Tx {
             json_list(&app.mail_hosts); json_list(&app.return_uris);
             app.rotation.map_or("", Rotation::as_str); i64::from(app.disabled); health; since; code;
             app.version; app.created_at.millis(); app.updated_at.millis(); mac)?;
-        self.raise_epoch().await
+        self.raise_epoch(Changed::App(app.id)).await
     }
 
     /// Changes one: all but id, project, name, preset, health and times of creation. `app.version` is the new one.
@@ -123,7 +124,7 @@ impl Tx {
             json_list(&app.mail_hosts); json_list(&app.return_uris);
             app.rotation.map_or("", Rotation::as_str); i64::from(app.disabled); app.version;
             app.updated_at.millis(); mac)?;
-        self.raised_if(changed, "apps").await
+        self.raised_if(changed, "apps", Changed::App(app.id)).await
     }
 
     /// Notes what the provider thinks of an app. Grants nothing: version, MAC and epoch stay.
@@ -141,7 +142,7 @@ impl Tx {
     /// [`Error::Stale`] unless `version` is the stored one, [`Error::Dangling`] while it has accounts.
     pub async fn delete_app(&mut self, app: AppId, version: i64) -> Result<()> {
         let gone = run!(self, DELETE_APP; app.bytes().to_vec(); version)?;
-        self.raised_if(gone, "apps").await
+        self.raised_if(gone, "apps", Changed::App(app)).await
     }
 
     /// Adds a client secret; an active one puts the others to rest.
@@ -175,14 +176,6 @@ impl Tx {
     pub async fn delete_app_secret(&mut self, app: AppId, secret: AppSecretId) -> Result<bool> {
         let gone = run!(self, DELETE_SECRET; app.bytes().to_vec(); secret.bytes().to_vec())?;
         Ok(gone == 1)
-    }
-
-    /// The end of a version-checked change of rights: stale if no row was touched, else the epoch rises.
-    pub(super) async fn raised_if(&mut self, rows: u64, what: &'static str) -> Result<()> {
-        if rows == 0 {
-            return Err(Error::Stale { what });
-        }
-        self.raise_epoch().await
     }
 }
 

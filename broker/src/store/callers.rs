@@ -6,6 +6,7 @@
 
 use super::credentials::protocols_column;
 use super::engine::{Conn, Tx, all, maybe, run, statements};
+use super::epoch::Changed;
 use super::error::Result;
 use super::page::{Page, PageRequest};
 use super::row::{Cells, json_list, json_of, millis, row, time};
@@ -110,7 +111,7 @@ impl Tx {
         run!(self, INSERT_CALLER; it.id.bytes().to_vec(); it.project.as_str(); it.name.as_str();
             it.display_name.as_str(); it.role.as_str(); json_of(&it.rights)?; protocols_column(&it.protocols);
             json_list(&it.ip_ranges); millis(it.revoked_at); it.version; it.created_at.millis(); mac)?;
-        self.raise_epoch().await
+        self.raise_epoch(Changed::Caller(it.id)).await
     }
 
     /// Changes one: all but id, project, name and time of creation. `version` is the new one.
@@ -122,7 +123,7 @@ impl Tx {
         let changed = run!(self, UPDATE_CALLER; it.id.bytes().to_vec(); it.display_name.as_str();
             it.role.as_str(); json_of(&it.rights)?; protocols_column(&it.protocols); json_list(&it.ip_ranges);
             millis(it.revoked_at); it.version; mac)?;
-        self.raised_if(changed, "callers").await
+        self.raised_if(changed, "callers", Changed::Caller(it.id)).await
     }
 
     /// Removes one with its keys and, for an adapter, its sessions.
@@ -131,7 +132,7 @@ impl Tx {
     /// [`Error::Stale`](super::Error::Stale) if it is not there.
     pub async fn delete_caller(&mut self, id: CallerId) -> Result<()> {
         let gone = run!(self, DELETE_CALLER; id.bytes().to_vec())?;
-        self.raised_if(gone, "callers").await
+        self.raised_if(gone, "callers", Changed::Caller(id)).await
     }
 
     /// Adds an API key.
@@ -144,7 +145,7 @@ impl Tx {
         run!(self, INSERT_KEY; it.id.bytes().to_vec(); it.key.as_str(); it.caller.bytes().to_vec();
             it.secret_hash.as_slice(); millis(it.expires_at); millis(it.revoked_at); it.created_at.millis();
             millis(it.last_used_at); mac)?;
-        self.raise_epoch().await
+        self.raise_epoch(Changed::Caller(it.caller)).await
     }
 
     /// Changes when a key ends or that it is revoked.
@@ -156,7 +157,7 @@ impl Tx {
         let id = it.id.bytes().to_vec();
         let changed =
             run!(self, UPDATE_KEY; id; millis(it.expires_at); millis(it.revoked_at); mac)?;
-        self.raised_if(changed, "caller_keys").await
+        self.raised_if(changed, "caller_keys", Changed::Caller(it.caller)).await
     }
 
     /// Notes the last call with a key. Grants nothing: MAC and epoch stay.

@@ -4,6 +4,7 @@
 //! raises the rights epoch; the last use is noted without either. Next: `sessions.rs` has the logins.
 
 use super::engine::{Conn, Tx, all, maybe, run, statements};
+use super::epoch::Changed;
 use super::error::Result;
 use super::page::{Page, PageRequest};
 use super::row::{Cells, json_list, millis, row, time};
@@ -97,7 +98,7 @@ impl Tx {
             it.description.as_str(); protocols_column(&it.protocols); json_list(&it.ip_ranges);
             millis(it.expires_at); millis(it.revoked_at); it.secret_hash.as_slice(); it.successor.as_str();
             it.version; it.created_at.millis(); millis(it.last_used_at); it.last_used_from.as_str(); mac)?;
-        self.raise_epoch().await
+        self.raise_epoch(Changed::Credential(it.id)).await
     }
 
     /// Changes one: all but id, key, account, time of creation and last use. `version` is the new one.
@@ -109,7 +110,7 @@ impl Tx {
         let changed = run!(self, UPDATE_CREDENTIAL; it.id.bytes().to_vec(); it.description.as_str();
             protocols_column(&it.protocols); json_list(&it.ip_ranges); millis(it.expires_at);
             millis(it.revoked_at); it.secret_hash.as_slice(); it.successor.as_str(); it.version; mac)?;
-        self.raised_if(changed, "credentials").await
+        self.raised_if(changed, "credentials", Changed::Credential(it.id)).await
     }
 
     /// Notes the last login with it. Grants nothing: version, MAC and epoch stay.
@@ -126,7 +127,7 @@ impl Tx {
     /// [`Error::Stale`](super::Error::Stale) if it is not there.
     pub async fn delete_credential(&mut self, id: CredentialId) -> Result<()> {
         let gone = run!(self, DELETE_CREDENTIAL; id.bytes().to_vec())?;
-        self.raised_if(gone, "credentials").await
+        self.raised_if(gone, "credentials", Changed::Credential(id)).await
     }
 }
 

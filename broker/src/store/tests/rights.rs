@@ -6,7 +6,7 @@ use crate::domain::caller::{Caller, CallerKey, Role};
 use crate::domain::credential::Credential;
 use crate::domain::ids::CallerId;
 use crate::domain::session::MailSession;
-use crate::store::{Error, PageRequest, SessionReport, Store};
+use crate::store::{Change, Changed, Error, PageRequest, SessionReport, Store};
 
 async fn epoch(store: &Store) -> i64 {
     store.read().await.unwrap().rights_epoch().await.unwrap()
@@ -153,6 +153,9 @@ each_engine! {
             tx.delete_caller(caller.id).await
         })).await.unwrap();
         assert_eq!(epoch(&store).await, old + 2);
+        let steps = store.read().await.unwrap().rights_changes(old, 10).await.unwrap();
+        let expected = [Changed::Credential(credential.id), Changed::Caller(caller.id)];
+        assert_eq!(steps, [1, 2].map(|n| Change { epoch: old + n, what: expected[usize::try_from(n).unwrap() - 1] }));
         let mut conn = store.read().await.unwrap();
         assert!(conn.credential(credential.id).await.unwrap().is_none());
         assert!(conn.caller(caller.id).await.unwrap().is_none());
