@@ -16,6 +16,7 @@ use url::Url;
 use crate::callers::Callers;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::ids::ResourceId;
 use crate::entropy::Entropy;
 use crate::grpc::{self, GrpcSettings, Plane};
 use crate::http;
@@ -28,7 +29,7 @@ use crate::scheduler;
 use crate::seal::{SourceError, write_new};
 use crate::service::{Parts, Service};
 use crate::spill::Spill;
-use crate::store::{Bell, Store};
+use crate::store::{Bell, Error as StoreError, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics;
 
@@ -161,6 +162,7 @@ impl Core {
         )?;
         let roots = Arc::new(wire::tls(config.providers.ca_file.as_deref())?);
         let (tasks, bell) = (Tasks::new(), Bell::default());
+        let name = join(&store, config.replica.clone(), (&bell, &store_tasks)).await?;
         let service = Service::new(Parts {
             store: store.clone(),
             sealer: sealer.clone(),
@@ -170,13 +172,12 @@ impl Core {
             entropy: entropy.clone(),
             tasks: tasks.clone(),
             public_url: config.http.public_url.clone(),
-            replica: replica(config.replica.as_deref(), &entropy),
+            replica: replica(name.as_deref(), &entropy),
             proof: MailProof::new(roots, PROOF_DEADLINE),
             refresh: config.refresh.clone(),
             spill: Spill::new(config.spill.clone()),
             bell: bell.clone(),
         });
-        store.join(config.replica.as_deref(), &bell, &store_tasks).await?;
         let callers = Callers::new(store, sealer, clock.clone(), tasks.clone());
         Ok(Self { service, callers, clock, entropy, tasks, store_tasks })
     }
@@ -347,8 +348,54 @@ fn announce(config: &Config, public_url: &Url) {
     );
 }
 
+/// Joins the brokers that share the store, under the configured name, or else the host's unless another broker has it.
+async fn join(
+    store: &Store,
+    configured: Option<String>,
+    (bell, tasks): (&Bell, &Tasks),
+) -> Result<Option<String>, StoreError> {
+    if configured.is_some() {
+        store.join(configured.as_deref(), bell, tasks).await?;
+        return Ok(configured);
+    }
+    let host = host_name();
+    match store.join(host.as_deref(), bell, tasks).await {
+        Ok(()) => Ok(host),
+        Err(StoreError::NameTaken { name }) => {
+            let remedy =
+                "set `replica`, so that this broker knows after a crash what it had under way";
+            tracing::warn!(host = name, remedy, "another broker on this host has its name");
+            store.join(None, bell, tasks).await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The host's name as a broker may have it.
+fn host_name() -> Option<String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = host.chars().map(plain).take(63).collect();
+    ResourceId::parse(name.trim_matches('-')).ok().map(|name| name.to_string())
+}
+
 /// A name for this process among those that share the store: the configured one, if any, before what changes at each start.
 fn replica(name: Option<&str>, entropy: &Entropy) -> String {
     let start = format!("{}-{:08x}", std::process::id(), u32::from_be_bytes(entropy.bytes()));
     name.map_or(start.clone(), |name| format!("{name}/{start}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_a_name_that_a_broker_can_have() {
+        let name = host_name().unwrap();
+        assert!(ResourceId::parse(&name).is_ok(), "{name}");
+        let entropy = Entropy::system();
+        assert!(replica(Some(&name), &entropy).starts_with(&format!("{name}/")));
+        assert!(!replica(None, &entropy).contains('/'));
+    }
 }

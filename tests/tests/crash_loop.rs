@@ -68,7 +68,6 @@ async fn a_store_that_forgets_is_found_out() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: cargo test -p e2e --test crash_loop -- --ignored"]
 async fn a_broker_that_answers_before_it_stores_is_found_out() -> Result<()> {
     let Some(report) = spoiled(Sabotage::StoreFirst, 25).await? else { return Ok(()) };
     assert!(report.broken.iter().any(|broken| broken.starts_with("I1: ")), "{report}");
@@ -76,7 +75,6 @@ async fn a_broker_that_answers_before_it_stores_is_found_out() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: cargo test -p e2e --test crash_loop -- --ignored"]
 async fn a_broker_that_spends_a_token_without_an_intent_is_found_out() -> Result<()> {
     let Some(report) = spoiled(Sabotage::Intent, 25).await? else { return Ok(()) };
     assert!(report.broken.iter().any(|broken| broken.contains("not named")), "{report}");

@@ -67,6 +67,7 @@ is_found! {
     a_spill_file_that_is_forgotten_is_found: ForgetSpill says "spilled";
     a_refusal_that_is_judged_by_what_was_known_before_is_found: NoReread says "I1";
     an_answer_that_is_stored_twice_is_found: KeepTwice says "I5";
+    a_refusal_that_is_counted_twice_is_found: NoteTwice says "counts twice";
     a_shut_app_that_is_called_all_the_same_is_found: NoSilence says "cost";
     rights_that_are_believed_too_long_are_found: StaleRights says "I2";
 }

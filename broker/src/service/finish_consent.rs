@@ -19,6 +19,7 @@ use crate::domain::grant::{AccessToken, Grant};
 use crate::domain::ids::{AccountId, ConsentId, GrantId, Mailbox, ResourceId};
 use crate::domain::provider::Issued;
 use crate::domain::secret::{Sealed, Secret};
+use crate::failpoint;
 use crate::providers::client::TokenKind;
 use crate::seal::Sealer;
 use crate::service::create_consent::lookup_hash;
@@ -114,6 +115,7 @@ impl Service {
             self.give_back(app, &provider, token).await;
             return Err(error);
         }
+        failpoint::reach("consent.live");
         Ok(pending.mailbox)
     }
 

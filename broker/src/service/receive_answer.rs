@@ -16,6 +16,7 @@ use crate::domain::ids::{Mailbox, ProjectId, ResourceId};
 use crate::domain::provider::Issued;
 use crate::domain::refusal::{RefusalClass, Refused};
 use crate::domain::secret::Secret;
+use crate::failpoint;
 use crate::providers::client::CodeGrant;
 use crate::providers::resolved::Resolved;
 use crate::service::create_consent::{lookup_hash, random_text};
@@ -131,6 +132,7 @@ impl Service {
             let words = "This answer was used already, or came too late. Ask for a new link.";
             return Err(Error::ConsentNotUsable(words.to_owned()));
         };
+        failpoint::reach("consent.claimed");
         let outcome = self.work_on(&consent, app, arrival).await;
         match outcome {
             Ok(answer) => Ok(answer),
@@ -160,6 +162,7 @@ impl Service {
         }
         let code = arrival.code.ok_or_else(|| refuse("The provider's answer holds no code."))?;
         let issued = self.redeem(consent, app, &provider, &code).await?;
+        failpoint::reach("consent.exchanged");
         let pending = self.identify(consent, app, &provider, issued).await?;
         if consent.mode != ConsentMode::Application {
             return self.connect(consent, app, pending).await.map(Answer::Connected);

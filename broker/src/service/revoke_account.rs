@@ -7,6 +7,7 @@ use crate::domain::account::{Account, Standing};
 use crate::domain::caller::Manage;
 use crate::domain::event::What;
 use crate::domain::grant::Grant;
+use crate::failpoint;
 use crate::providers::client::TokenKind;
 use crate::service::accounts::AccountView;
 use crate::service::lookup::AccountName;
@@ -50,6 +51,7 @@ impl Service {
                 })
             })
             .await?;
+        failpoint::reach("revoke.stored");
         // Here it is done, whatever goes wrong from now on.
         let confirmed = match grant {
             Some(grant) => {

@@ -52,7 +52,13 @@ pub async fn run(plan: &Plan, mut progress: impl FnMut(&Report)) -> Result<Repor
         run.report.broken = run.scene.verdicts.all();
         run.report.took = began.elapsed();
         progress(&run.report);
-        if run.report.broken.len() >= ENOUGH && plan.sabotage.is_none() {
+        let enough = match plan.sabotage {
+            None => ENOUGH,
+            Some(Sabotage::Rollback) => usize::MAX,
+            // Each round under a broken broker may leave somebody waiting to the end of his patience.
+            Some(Sabotage::Intent | Sabotage::StoreFirst) => 1,
+        };
+        if run.report.broken.len() >= enough {
             break;
         }
     }

@@ -182,6 +182,9 @@ impl World {
                 "I1: a refusal of a{account} counts that a newer generation has overtaken"
             ));
         }
+        if end.as_ref().is_some_and(counts) && !self.judge.counted.insert(*attempt) {
+            self.break_with(format!("I1: one refusal of a{account} counts twice"));
+        }
         let is = self.store.rows[account].standing;
         if is != was && is == Standing::NeedsConsent {
             self.judge_dead(account, "the refusal was believed");

@@ -49,6 +49,8 @@ pub(super) struct Judge {
     /// Room that each replica has for each app: level and when.
     room: Vec<Vec<(f64, i64)>>,
     pub(super) forced: u32,
+    /// Attempts whose refusal counts.
+    pub(super) counted: HashSet<u64>,
     pub(super) probed_from: i64,
 }
 
@@ -63,6 +65,7 @@ impl Judge {
             silences: vec![(0, 0); plan.apps.len()],
             room: vec![vec![(f64::MAX, 0); plan.apps.len()]; plan.replicas],
             forced: 0,
+            counted: HashSet::new(),
             probed_from: i64::MAX,
         }
     }
