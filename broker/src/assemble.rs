@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 
 use crate::callers::Callers;
+use crate::chores;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::ids::ResourceId;
@@ -40,9 +41,6 @@ const PROOF_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long the store may take to write what is queued when everything else has stopped.
 const STORE_GRACE: Duration = Duration::from_secs(10);
-
-/// Between two rounds of tidying.
-const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Everything behind the doors.
 #[derive(Debug)]
@@ -224,7 +222,8 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     let tasks = &core.tasks;
     let (of_ops, service) = (tasks.clone(), core.service.clone());
     drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
-    drop(tasks.spawn(tidy_hourly(core.service.clone(), tasks.clone())));
+    drop(tasks.spawn(chores::tidy_hourly(core.service.clone(), tasks.clone())));
+    drop(tasks.spawn(chores::keep_count_of_refusals(core.service.clone(), tasks.clone())));
     until_told(signals, tasks, &identities).await;
     core.close(config.drain).await;
     tracing::info!("stopped");
@@ -269,20 +268,6 @@ pub async fn open_doors(
     drop(tasks.spawn(async move { http::serve(web, door, &of_web).await }));
     drop(tasks.spawn(scheduler::run(core.service.clone(), tasks.clone())));
     Ok(identities)
-}
-
-/// Forgets old things, now and every hour.
-async fn tidy_hourly(service: Service, tasks: Tasks) {
-    let mut hours = tokio::time::interval(HOUR);
-    loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            _ = hours.tick() => {}
-        }
-        if let Err(error) = service.tidy().await {
-            tracing::warn!(%error, "old rows were not forgotten; the next try is in an hour");
-        }
-    }
 }
 
 /// The signals the broker answers to.

@@ -13,6 +13,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod grant;
 pub mod guarded;
+pub mod guessing;
 pub mod ids;
 pub mod mail;
 pub mod parts;

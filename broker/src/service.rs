@@ -38,6 +38,7 @@ mod refresh_begin;
 mod refresh_landing;
 mod refresh_outcome;
 mod refresh_refused;
+mod refused_login;
 mod renew_session;
 mod report_sessions;
 mod resolve;
@@ -152,6 +153,9 @@ pub struct Service {
     parts: Arc<Parts>,
     flights: flights::Flights,
     gates: gates::Gates,
+    refusals: refused_login::Refusals,
+    /// Random at each start.
+    salt: [u8; 16],
 }
 
 impl Service {
@@ -162,7 +166,14 @@ impl Service {
             endpoint: parts.refresh.rate_per_endpoint,
         };
         let gates = gates::Gates::new(rates);
-        Self { parts: Arc::new(parts), flights: flights::Flights::default(), gates }
+        let salt = parts.entropy.bytes();
+        Self {
+            parts: Arc::new(parts),
+            flights: flights::Flights::default(),
+            gates,
+            refusals: refused_login::Refusals::default(),
+            salt,
+        }
     }
 
     /// How browsers reach this broker.

@@ -26,6 +26,7 @@ mod migrations;
 mod page;
 mod pending;
 mod postgres;
+mod pressure;
 mod projects;
 mod refreshes;
 mod row;

@@ -27,6 +27,8 @@ pub struct Credential {
     pub protocols: Vec<MailProtocol>,
     /// From where; empty means anywhere.
     pub ip_ranges: Vec<IpNet>,
+    /// How much it may be used.
+    pub limits: Limits,
     /// When it ends, if ever.
     pub expires_at: Option<Time>,
     /// When it was revoked.
@@ -43,6 +45,28 @@ pub struct Credential {
     pub last_used_at: Option<Time>,
     /// From where that came; empty if never.
     pub last_used_from: String,
+}
+
+/// How much a credential may be used. What is absent has no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at one time, over all adapters.
+    pub sessions: Option<u32>,
+    /// Logins in any 60 seconds, over all adapters.
+    pub logins_per_minute: Option<u32>,
+}
+
+impl Limits {
+    /// Whether anything is limited.
+    pub const fn is_none(self) -> bool {
+        self.sessions.is_none() && self.logins_per_minute.is_none()
+    }
+
+    /// Whether one more login fits beside `live` sessions and `logins` of the last 60 seconds.
+    pub fn admit(self, live: i64, logins: i64) -> bool {
+        let fits = |limit: Option<u32>, now| limit.is_none_or(|limit| now < i64::from(limit));
+        fits(self.sessions, live) && fits(self.logins_per_minute, logins)
+    }
 }
 
 /// Why a credential does not admit a login. For the audit; the client is told one and the same for all.
@@ -127,13 +151,20 @@ impl Rights for Credential {
 
     fn columns(&self, row: Canonical) -> Canonical {
         let ranges: Vec<String> = self.ip_ranges.iter().map(IpNet::to_string).collect();
-        row.text("key_id", self.key.as_str())
+        let row = row
+            .text("key_id", self.key.as_str())
             .bytes("account", &self.account.bytes()[..])
             .list("protocols", self.protocols.iter().map(|protocol| protocol.as_str()))
             .list("ip_ranges", ranges.iter().map(String::as_str))
             .number("expires_at", self.expires_at.map(Time::millis))
             .number("revoked_at", self.revoked_at.map(Time::millis))
             .bytes("secret_hash", self.secret_hash.as_slice())
-            .text("successor", self.successor.as_str())
+            .text("successor", self.successor.as_str());
+        // Rows without limits keep the form they had before there were any.
+        if self.limits.is_none() {
+            return row;
+        }
+        row.number("max_sessions", self.limits.sessions.map(i64::from))
+            .number("logins_per_minute", self.limits.logins_per_minute.map(i64::from))
     }
 }

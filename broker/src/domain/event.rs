@@ -26,7 +26,7 @@ pub struct Event {
     pub reason: i32,
     /// The client's address where one is known; may be empty.
     pub address: String,
-    /// The audience of a token, the protocol of a session, a standing; may be empty.
+    /// The audience of a token, the protocol of a session (with a count where several are summed up), a standing; may be empty.
     pub detail: String,
 }
 
@@ -80,6 +80,8 @@ what! {
     RefreshInterrupted = "refresh.interrupted",
     /// A mail login was asked for.
     Session = "session",
+    /// Mail logins that were refused, summed up: how many is in the detail.
+    SessionRefusals = "session.refusals",
     /// A mail session asked for another token.
     SessionRenewal = "session.renewal",
     /// An app was made.

@@ -19,8 +19,11 @@ use super::names::{account, credential, project};
 use super::serve::Door;
 use super::status;
 use crate::clock::Time;
-use crate::domain::credential::CredentialState;
+use crate::domain::credential::{CredentialState, Limits};
 use crate::service::{CredentialDraft, CredentialView, Error};
+
+/// The highest limit of sessions or logins.
+const MOST: u32 = 100_000;
 
 const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 const LONGEST_OVERLAP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -131,8 +134,23 @@ fn unpack(given: &v1::Credential) -> Result<CredentialDraft, Error> {
         description: bounded("credential.description", &given.description, 200)?,
         protocols: protocols("credential.protocols", &given.protocols)?,
         ip_ranges: ip_ranges("credential.ip_ranges", &given.ip_ranges)?,
+        limits: Limits {
+            sessions: limit("credential.max_sessions", given.max_sessions)?,
+            logins_per_minute: limit(
+                "credential.max_logins_per_minute",
+                given.max_logins_per_minute,
+            )?,
+        },
         expires_at: expires_at.transpose()?,
     })
+}
+
+/// 0 stands for no limit.
+fn limit(field: &'static str, given: u32) -> Result<Option<u32>, Error> {
+    if given > MOST {
+        return Err(Error::invalid(field, "use 1 to 100000, or 0 for no limit"));
+    }
+    Ok((given > 0).then_some(given))
 }
 
 fn pack(view: CredentialView, now: Time) -> v1::Credential {
@@ -159,5 +177,7 @@ fn pack(view: CredentialView, now: Time) -> v1::Credential {
         create_time: Some(timestamp(credential.created_at)),
         login_names: vec![account.mailbox.to_string(), account.name.to_string()],
         etag: etag(credential.version),
+        max_sessions: credential.limits.sessions.unwrap_or(0),
+        max_logins_per_minute: credential.limits.logins_per_minute.unwrap_or(0),
     }
 }

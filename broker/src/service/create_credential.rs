@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::clock::Time;
 use crate::domain::account::Account;
 use crate::domain::caller::Manage;
-use crate::domain::credential::Credential;
+use crate::domain::credential::{Credential, Limits};
 use crate::domain::event::What;
 use crate::domain::ids::CredentialId;
 use crate::domain::mail::MailProtocol;
@@ -25,6 +25,8 @@ pub struct CredentialDraft {
     pub protocols: Vec<MailProtocol>,
     /// From where; empty means anywhere.
     pub ip_ranges: Vec<IpNet>,
+    /// How much it may be used.
+    pub limits: Limits,
     /// When it ends.
     pub expires_at: Option<Time>,
 }
@@ -69,6 +71,7 @@ impl Service {
             description: draft.description,
             protocols: draft.protocols,
             ip_ranges: draft.ip_ranges,
+            limits: draft.limits,
             expires_at: draft.expires_at,
             revoked_at: None,
             secret_hash: hash.as_bytes().to_vec(),

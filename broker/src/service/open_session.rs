@@ -235,10 +235,11 @@ impl Service {
         attempt: &LoginAttempt,
     ) -> Result<SessionAnswer, Error> {
         let reason = Error::Unauthenticated.reason_number();
-        self.record(self.session_event(caller, attempt, "", reason)).await?;
+        let event = self.session_event(caller, attempt, "", reason);
+        let delay = self.login_refused(caller, attempt, event).await?;
         let kind = DenialKind::BadCredential;
         metrics::session(attempt.protocol.as_str(), kind.as_str());
-        Ok(SessionAnswer::Denied(Denial { kind, delay: REFUSAL_DELAY, text: String::new() }))
+        Ok(SessionAnswer::Denied(Denial { kind, delay, text: String::new() }))
     }
 
     async fn deny_login(

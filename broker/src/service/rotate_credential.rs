@@ -33,6 +33,7 @@ impl Service {
             description: old.credential.description.clone(),
             protocols: old.credential.protocols.clone(),
             ip_ranges: old.credential.ip_ranges.clone(),
+            limits: old.credential.limits,
             expires_at: old.credential.expires_at,
         };
         let made = self.new_credential(old.account.clone(), draft);

@@ -9,7 +9,7 @@ use super::error::Result;
 use super::page::{Page, PageRequest};
 use super::row::{Cells, json_list, millis, row, time};
 use crate::clock::Time;
-use crate::domain::credential::Credential;
+use crate::domain::credential::{Credential, Limits};
 use crate::domain::guarded::Guarded;
 use crate::domain::ids::{AccountId, CredentialId, ProjectId};
 use crate::domain::mail::MailProtocol;
@@ -18,6 +18,7 @@ row!(CredentialRow, credential_columns {
     id: Vec<u8>, key_id: String, account: Vec<u8>, description: String, protocols: String, ip_ranges: String,
     expires_at: Option<i64>, revoked_at: Option<i64>, secret_hash: Vec<u8>, successor: String, version: i64,
     created_at: i64, last_used_at: Option<i64>, last_used_from: String, mac: Vec<u8>,
+    max_sessions: Option<i64>, logins_per_minute: Option<i64>,
 });
 
 statements! {
@@ -29,9 +30,10 @@ statements! {
         where account in (select accounts.id from accounts where accounts.project = $1) and key_id > $2
         order by key_id limit $3");
     INSERT_CREDENTIAL = concat!("insert into credentials (", credential_columns!(), ")
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)");
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)");
     UPDATE_CREDENTIAL = "update credentials set description = $2, protocols = $3, ip_ranges = $4, expires_at = $5,
-        revoked_at = $6, secret_hash = $7, successor = $8, version = $9, mac = $10
+        revoked_at = $6, secret_hash = $7, successor = $8, version = $9, mac = $10, max_sessions = $11,
+        logins_per_minute = $12
         where id = $1 and version = $9 - 1";
     TOUCH_CREDENTIAL = "update credentials set last_used_at = $2, last_used_from = $3 where id = $1";
     DELETE_CREDENTIAL = "delete from credentials where id = $1";
@@ -97,7 +99,8 @@ impl Tx {
         run!(self, INSERT_CREDENTIAL; it.id.bytes().to_vec(); it.key.as_str(); it.account.bytes().to_vec();
             it.description.as_str(); protocols_column(&it.protocols); json_list(&it.ip_ranges);
             millis(it.expires_at); millis(it.revoked_at); it.secret_hash.as_slice(); it.successor.as_str();
-            it.version; it.created_at.millis(); millis(it.last_used_at); it.last_used_from.as_str(); mac)?;
+            it.version; it.created_at.millis(); millis(it.last_used_at); it.last_used_from.as_str(); mac;
+            it.limits.sessions.map(i64::from); it.limits.logins_per_minute.map(i64::from))?;
         self.raise_epoch(Changed::Credential(it.id)).await
     }
 
@@ -109,7 +112,8 @@ impl Tx {
         let (mac, it) = (credential.mac(), credential.unchecked());
         let changed = run!(self, UPDATE_CREDENTIAL; it.id.bytes().to_vec(); it.description.as_str();
             protocols_column(&it.protocols); json_list(&it.ip_ranges); millis(it.expires_at);
-            millis(it.revoked_at); it.secret_hash.as_slice(); it.successor.as_str(); it.version; mac)?;
+            millis(it.revoked_at); it.secret_hash.as_slice(); it.successor.as_str(); it.version; mac;
+            it.limits.sessions.map(i64::from); it.limits.logins_per_minute.map(i64::from))?;
         self.raised_if(changed, "credentials", Changed::Credential(it.id)).await
     }
 
@@ -144,6 +148,9 @@ fn page_of(rows: Vec<CredentialRow>, page: &PageRequest) -> Result<Page<Guarded<
 impl CredentialRow {
     fn read(self) -> Result<Guarded<Credential>> {
         let at = Cells::of("credentials", &self.id);
+        let limit = |column, number: Option<i64>| {
+            number.map(|number| at.number::<u32>(column, number)).transpose()
+        };
         let credential = Credential {
             id: at.id("id", &self.id, CredentialId::from_bytes)?,
             key: self.key_id,
@@ -151,6 +158,10 @@ impl CredentialRow {
             description: self.description,
             protocols: at.list("protocols", &self.protocols, MailProtocol::parse)?,
             ip_ranges: at.list("ip_ranges", &self.ip_ranges, |text| text.parse().ok())?,
+            limits: Limits {
+                sessions: limit("max_sessions", self.max_sessions)?,
+                logins_per_minute: limit("logins_per_minute", self.logins_per_minute)?,
+            },
             expires_at: time(self.expires_at),
             revoked_at: time(self.revoked_at),
             secret_hash: self.secret_hash,

@@ -10,6 +10,7 @@ mod consents;
 mod engines;
 mod grants;
 mod opening;
+mod pressure;
 mod refreshes;
 mod rights;
 mod samples;

@@ -62,6 +62,12 @@ pub(crate) struct Create {
     /// From where, such as 192.0.2.0/24; repeat for more [default: anywhere]
     #[arg(long = "ip-range", value_name = "CIDR")]
     ip_ranges: Vec<String>,
+    /// Sessions at one time [default: no limit]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
+    max_sessions: u32,
+    /// Logins in any 60 seconds [default: no limit]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
+    max_logins_per_minute: u32,
     /// When it ends, such as 90d or 2027-01-31 [default: never]
     #[arg(long, value_name = "TIME", value_parser = when::moment)]
     expires: Option<Timestamp>,
@@ -139,6 +145,8 @@ impl Create {
             protocols: protocols(&self.protocols),
             ip_ranges: self.ip_ranges,
             expire_time: self.expires,
+            max_sessions: self.max_sessions,
+            max_logins_per_minute: self.max_logins_per_minute,
             ..Default::default()
         };
         let parent = session.account(&self.account);

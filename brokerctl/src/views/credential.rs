@@ -17,6 +17,10 @@ pub(crate) struct CredentialView {
     description: Option<String>,
     protocols: Vec<String>,
     ip_ranges: Vec<String>,
+    /// 0: no limit.
+    max_sessions: u32,
+    /// 0: no limit.
+    max_logins_per_minute: u32,
     login_names: Vec<String>,
     /// `active`, `rotating`, `expired`, `revoked`.
     state: Option<String>,
@@ -39,6 +43,8 @@ impl From<v1::Credential> for CredentialView {
             name: credential.name,
             description: some(credential.description),
             ip_ranges: credential.ip_ranges,
+            max_sessions: credential.max_sessions,
+            max_logins_per_minute: credential.max_logins_per_minute,
             login_names: credential.login_names,
             expire_time: iso(credential.expire_time),
             last_use_time: iso(credential.last_use_time),
@@ -51,6 +57,15 @@ impl From<v1::Credential> for CredentialView {
 }
 
 impl CredentialView {
+    fn limits(&self) -> String {
+        let part = |count: u32, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let parts = [
+            part(self.max_sessions, "sessions"),
+            part(self.max_logins_per_minute, "logins a minute"),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     fn last_use(&self, screen: &Screen) -> String {
         let when = screen.time(&self.last_use_time);
         match &self.last_use_address {
@@ -69,6 +84,7 @@ impl View for CredentialView {
             ("Login name", self.login_names.join("\n")),
             ("Protocols", self.protocols.join(" ")),
             ("From", self.ip_ranges.join(" ")),
+            ("Limits", self.limits()),
             ("State", self.state.clone().unwrap_or_default()),
             ("Ends", screen.time(&self.expire_time)),
             ("Last use", self.last_use(screen)),

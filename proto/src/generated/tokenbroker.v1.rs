@@ -5420,6 +5420,12 @@ pub struct Credential {
     /// Changes with every change.
     #[prost(string, tag = "12")]
     pub etag: ::prost::alloc::string::String,
+    /// Sessions at one time, over all adapters. At most 100000; 0: no limit.
+    #[prost(uint32, tag = "13")]
+    pub max_sessions: u32,
+    /// Logins in any 60 seconds, over all adapters. At most 100000; 0: no limit.
+    #[prost(uint32, tag = "14")]
+    pub max_logins_per_minute: u32,
 }
 /// Makes a credential.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5427,7 +5433,8 @@ pub struct CreateCredentialRequest {
     /// The account: `projects/{project}/accounts/{account}`, an id, or a mailbox.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// The credential: description, protocols, ip_ranges, expire_time.
+    /// The credential: description, protocols, ip_ranges, expire_time,
+    /// max_sessions, max_logins_per_minute.
     #[prost(message, optional, tag = "2")]
     pub credential: ::core::option::Option<Credential>,
 }

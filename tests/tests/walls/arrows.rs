@@ -7,7 +7,7 @@ use crate::finding::Finding;
 use crate::rust::{self, Named};
 
 /// The rooms, cellar first, each with the rooms it may name. Everybody may name itself.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("entropy", &[]),
     ("clock", &[]),
     ("failpoint", &[]),
@@ -34,6 +34,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
         ],
     ),
     ("callers", &["service", "store", "seal", "domain", "clock", "tasks", "telemetry"]),
+    ("chores", &["service", "tasks"]),
     ("scheduler", &["service", "domain", "clock", "tasks", "telemetry"]),
     ("grpc", &["service", "callers", "domain", "clock", "tasks", "telemetry"]),
     ("http", &["service", "callers", "domain", "clock", "entropy", "tasks", "telemetry"]),
@@ -49,6 +50,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "spill",
             "service",
             "callers",
+            "chores",
             "scheduler",
             "grpc",
             "http",

@@ -7,7 +7,7 @@ use crate::domain::account::{Account, Standing};
 use crate::domain::app::{App, AppHealth, AppSecret, ClientAuthMethod, Endpoints, Rotation};
 use crate::domain::caller::{Caller, CallerKey, Right, Role, Selector};
 use crate::domain::consent::{Consent, ConsentMode, ConsentState};
-use crate::domain::credential::Credential;
+use crate::domain::credential::{Credential, Limits};
 use crate::domain::event::{Event, What};
 use crate::domain::grant::{AccessToken, Attempt, Grant};
 use crate::domain::guarded::Guarded;
@@ -205,6 +205,7 @@ pub(super) fn credential(account: &Account, key: &str) -> Credential {
         description: "printer".into(),
         protocols: vec![MailProtocol::Imap, MailProtocol::Smtp],
         ip_ranges: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        limits: Limits { sessions: Some(3), logins_per_minute: Some(4) },
         expires_at: Some(at(1)),
         revoked_at: Some(at(2)),
         secret_hash: vec![5; 32],

@@ -22,6 +22,7 @@ const STATEMENTS: &[(&str, &[(&str, &str)])] = &[
     ("grants", grants::STATEMENTS),
     ("keys", keys::STATEMENTS),
     ("ledger", ledger::STATEMENTS),
+    ("pressure", pressure::STATEMENTS),
     ("projects", projects::STATEMENTS),
     ("refreshes", refreshes::STATEMENTS),
     ("sessions", sessions::STATEMENTS),
