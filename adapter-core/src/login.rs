@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use token_broker_client::v1::{ClientTls, MailProtocol, OpenSessionRequest, UpstreamLogin};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::broker::{Broker, BrokerError};
@@ -90,8 +90,9 @@ impl<P: Protocol> Desk<P> {
             Ok((ready, logged_in)) => (Verdict::Accepted(ready), Some(logged_in)),
             Err(denial) => {
                 info!(client = %client.address.ip(), blame = ?denial.blame, "login refused");
+                // From the login's arrival on: how long the broker took to find out tells nothing.
                 tokio::select! {
-                    () = sleep(denial.delay) => {}
+                    () = sleep_until(begun + denial.delay) => {}
                     () = self.stopping() => {}
                 }
                 (Verdict::Denied { blame: denial.blame, text: denial.text }, None)
