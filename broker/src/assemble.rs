@@ -28,7 +28,7 @@ use crate::scheduler;
 use crate::seal::{SourceError, write_new};
 use crate::service::{Parts, Service};
 use crate::spill::Spill;
-use crate::store::{Bell, Store};
+use crate::store::{self, Bell, OWN_CHAIN, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics;
 
@@ -145,7 +145,8 @@ impl Core {
     ) -> Result<Self, StartError> {
         let kek = config.kek.read(env)?;
         let store_tasks = Tasks::new();
-        let store = Store::open(&config.store, &store_tasks).await?;
+        let replica = replica(config.replica.as_deref(), &entropy);
+        let store = Store::open_as(&config.store, chain(config, &replica), &store_tasks).await?;
         let sealer = instance::open(&store, &kek, (&clock, &entropy), new).await?;
         let loopback = config.providers.allow_insecure_loopback;
         let wire = Wire::new(
@@ -170,14 +171,15 @@ impl Core {
             entropy: entropy.clone(),
             tasks: tasks.clone(),
             public_url: config.http.public_url.clone(),
-            replica: replica(config.replica.as_deref(), &entropy),
+            replica,
             proof: MailProof::new(roots, PROOF_DEADLINE),
             refresh: config.refresh.clone(),
+            decisions: config.decisions,
             spill: Spill::new(config.spill.clone()),
             bell: bell.clone(),
         });
         store.join(config.replica.as_deref(), &bell, &store_tasks).await?;
-        let callers = Callers::new(store, sealer, clock.clone(), tasks.clone());
+        let callers = Callers::new(service.memory().clone(), sealer, clock.clone());
         Ok(Self { service, callers, clock, entropy, tasks, store_tasks })
     }
 
@@ -219,6 +221,13 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     let ops = listen("ops.address", config.ops).await?;
     let identities = open_doors(config, &core).await?;
     announce(config, core.service.public_url());
+    if config.decisions.relaxed {
+        tracing::warn!(
+            revocation_acts_within_ms = store::RELAXED_LAG.as_millis(),
+            "decision.mode is relaxed: tokens leave before their audit record is durable, so that a crash may lose the \
+             records of the last milliseconds"
+        );
+    }
 
     let tasks = &core.tasks;
     let (of_ops, service) = (tasks.clone(), core.service.clone());
@@ -345,6 +354,15 @@ fn announce(config: &Config, public_url: &Url) {
         grpc = %config.grpc.address, admin = %config.admin.address, http = %config.http.address,
         ops = %config.ops, %public_url, version = env!("CARGO_PKG_VERSION"), "serving"
     );
+}
+
+/// The audit chain of what this broker hands out. A broker of a shared database that has no name begins one at each start.
+fn chain<'a>(config: &'a Config, replica: &'a str) -> &'a str {
+    match (&config.replica, &config.store) {
+        (Some(name), _) => name,
+        (None, store::Settings::Sqlite { .. }) => OWN_CHAIN,
+        (None, store::Settings::Postgres { .. }) => replica,
+    }
 }
 
 /// A name for this process among those that share the store: the configured one, if any, before what changes at each start.
