@@ -30,7 +30,7 @@ use crate::scheduler;
 use crate::seal::{SourceError, write_new};
 use crate::service::{Parts, Service};
 use crate::spill::Spill;
-use crate::store::{Bell, Error as StoreError, Store};
+use crate::store::{self, Bell, Error as StoreError, OWN_CHAIN, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics;
 
@@ -144,7 +144,8 @@ impl Core {
     ) -> Result<Self, StartError> {
         let kek = config.kek.read(env)?;
         let store_tasks = Tasks::new();
-        let store = Store::open(&config.store, &store_tasks).await?;
+        let start = start_of(&entropy);
+        let store = Store::open_as(&config.store, chain(config, &start), &store_tasks).await?;
         let sealer = instance::open(&store, &kek, (&clock, &entropy), new).await?;
         let loopback = config.providers.allow_insecure_loopback;
         let wire = Wire::new(
@@ -161,6 +162,7 @@ impl Core {
         let roots = Arc::new(wire::tls(config.providers.ca_file.as_deref())?);
         let (tasks, bell) = (Tasks::new(), Bell::default());
         let name = join(&store, config.replica.clone(), (&bell, &store_tasks)).await?;
+        let replica = name.map_or(start.clone(), |name| format!("{name}/{start}"));
         let service = Service::new(Parts {
             store: store.clone(),
             sealer: sealer.clone(),
@@ -170,13 +172,14 @@ impl Core {
             entropy: entropy.clone(),
             tasks: tasks.clone(),
             public_url: config.http.public_url.clone(),
-            replica: replica(name.as_deref(), &entropy),
+            replica,
             proof: MailProof::new(roots, PROOF_DEADLINE),
             refresh: config.refresh.clone(),
+            decisions: config.decisions,
             spill: Spill::new(config.spill.clone()),
             bell: bell.clone(),
         });
-        let callers = Callers::new(store, sealer, clock.clone(), tasks.clone());
+        let callers = Callers::new(service.memory().clone(), sealer, clock.clone());
         Ok(Self { service, callers, clock, entropy, tasks, store_tasks })
     }
 
@@ -218,6 +221,13 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     let ops = listen("ops.address", config.ops).await?;
     let identities = open_doors(config, &core).await?;
     announce(config, core.service.public_url());
+    if config.decisions.relaxed {
+        tracing::warn!(
+            revocation_acts_within_ms = store::RELAXED_LAG.as_millis(),
+            "decision.mode is relaxed: tokens leave before their audit record is durable, so that a crash may lose the \
+             records of the last milliseconds"
+        );
+    }
 
     let tasks = &core.tasks;
     let (of_ops, service) = (tasks.clone(), core.service.clone());
@@ -365,10 +375,18 @@ fn host_name() -> Option<String> {
     ResourceId::parse(name.trim_matches('-')).ok().map(|name| name.to_string())
 }
 
-/// A name for this process among those that share the store: the configured one, if any, before what changes at each start.
-fn replica(name: Option<&str>, entropy: &Entropy) -> String {
-    let start = format!("{}-{:08x}", std::process::id(), u32::from_be_bytes(entropy.bytes()));
-    name.map_or(start.clone(), |name| format!("{name}/{start}"))
+/// The audit chain of what this broker hands out. A broker of a shared database that has no name begins one at each start.
+fn chain<'a>(config: &'a Config, replica: &'a str) -> &'a str {
+    match (&config.replica, &config.store) {
+        (Some(name), _) => name,
+        (None, store::Settings::Sqlite { .. }) => OWN_CHAIN,
+        (None, store::Settings::Postgres { .. }) => replica,
+    }
+}
+
+/// What tells this start of a broker from every other.
+fn start_of(entropy: &Entropy) -> String {
+    format!("{}-{:08x}", std::process::id(), u32::from_be_bytes(entropy.bytes()))
 }
 
 #[cfg(test)]
@@ -379,8 +397,5 @@ mod tests {
     fn a_host_has_a_name_that_a_broker_can_have() {
         let name = host_name().unwrap();
         assert!(ResourceId::parse(&name).is_ok(), "{name}");
-        let entropy = Entropy::system();
-        assert!(replica(Some(&name), &entropy).starts_with(&format!("{name}/")));
-        assert!(!replica(None, &entropy).contains('/'));
     }
 }

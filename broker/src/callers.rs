@@ -1,19 +1,18 @@
 //! Who calls: from an API key to a checked caller.
 //!
-//! Never decides what a caller may do (`domain/caller.rs` does) and never remembers one between calls: a key that was
-//! revoked is refused by the next call. Invariant: an unknown key costs what a wrong one costs. Next: `grpc` asks at every
-//! call; client certificates and workload tokens will come in here.
+//! Never decides what a caller may do (`domain/caller.rs` does). What it remembers of callers (`memory`) goes out with the
+//! epoch it was seen at; who decides on it has that judged again, and who does not reads it anew. Invariant: an unknown key
+//! costs what a wrong one costs. Next: `grpc` asks at every call; client certificates and workload tokens will come in here.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::caller::{Caller, CallerKey};
-use crate::domain::guarded::Guarded;
+use crate::memory::{self, Memory, Seen, Use};
 use crate::seal::credential::{KeyedHash, Kind, Presented, parse};
 use crate::seal::{SealError, Sealer};
-use crate::store::{self, Store};
-use crate::tasks::Tasks;
+use crate::store;
 
 /// How exact the last use of a key is known: a write for each call would cost more than it tells.
 const LAST_USE: Duration = Duration::from_secs(60);
@@ -21,10 +20,9 @@ const LAST_USE: Duration = Duration::from_secs(60);
 /// Recognises callers.
 #[derive(Clone, Debug)]
 pub struct Callers {
-    store: Store,
+    memory: Memory,
     sealer: Sealer,
     clock: Clock,
-    tasks: Tasks,
 }
 
 /// Why a call has no caller.
@@ -41,58 +39,72 @@ pub enum NoCaller {
     Seal(#[from] SealError),
 }
 
+impl From<memory::Error> for NoCaller {
+    fn from(error: memory::Error) -> Self {
+        match error {
+            memory::Error::Store(error) => error.into(),
+            memory::Error::Seal(error) => error.into(),
+        }
+    }
+}
+
 impl Callers {
-    /// Recognises callers by what this store knows.
-    pub const fn new(store: Store, sealer: Sealer, clock: Clock, tasks: Tasks) -> Self {
-        Self { store, sealer, clock, tasks }
+    /// Recognises callers by what this memory, and the store behind it, knows.
+    pub const fn new(memory: Memory, sealer: Sealer, clock: Clock) -> Self {
+        Self { memory, sealer, clock }
     }
 
-    /// The caller with this API key, calling from `address`.
+    /// The caller with this API key, calling from `address`: one that may be remembered, for what is decided on it.
     ///
     /// # Errors
     /// [`NoCaller::Unknown`] whatever is wrong with the key.
-    pub async fn by_key(&self, key: &str, address: IpAddr) -> Result<Caller, NoCaller> {
+    pub async fn by_key(&self, key: &str, address: IpAddr) -> Result<Seen<Caller>, NoCaller> {
         let presented = parse(key).map_err(|_| NoCaller::Unknown)?;
         if presented.kind != Kind::ApiKey {
             return Err(NoCaller::Unknown);
         }
-        let mut conn = self.store.read().await?;
-        let Some(row) = conn.caller_key(presented.id.as_str()).await? else {
+        if let Some(key) = self.memory.known_key(presented.id.as_str())
+            && self.is_genuine(&key, &presented)?
+        {
+            return self.of_key(key, address).await;
+        }
+        // A wrong secret costs a look at the store too, as an unknown key does.
+        let Some(key) = self.memory.read_key(presented.id.as_str()).await? else {
             self.sealer.dummy_check(&presented);
             return Err(NoCaller::Unknown);
         };
-        let key = self.genuine(row, &presented)?;
-        let row = conn.caller(key.caller).await?.ok_or(NoCaller::Unknown)?;
-        let caller = self.sealer.admit(row)?;
-        if !caller.may_call_from(address) {
+        match self.is_genuine(&key, &presented)? {
+            true => self.of_key(key, address).await,
+            false => Err(NoCaller::Unknown),
+        }
+    }
+
+    /// The same for what no decision is recorded of: all changes that were acknowledged before are known.
+    ///
+    /// # Errors
+    /// As [`by_key`](Self::by_key).
+    pub async fn by_key_now(&self, key: &str, address: IpAddr) -> Result<Seen<Caller>, NoCaller> {
+        self.memory.catch_up().await?;
+        self.by_key(key, address).await
+    }
+
+    async fn of_key(
+        &self,
+        key: Seen<CallerKey>,
+        address: IpAddr,
+    ) -> Result<Seen<Caller>, NoCaller> {
+        let caller = self.memory.caller(key.caller).await?.ok_or(NoCaller::Unknown)?;
+        let now = self.clock.now();
+        if !key.is_live(now) || !caller.may_call_from(address) {
             return Err(NoCaller::Unknown);
         }
-        self.note_use(key);
-        Ok(caller)
-    }
-
-    fn genuine(
-        &self,
-        row: Guarded<CallerKey>,
-        presented: &Presented,
-    ) -> Result<CallerKey, NoCaller> {
-        let key = self.sealer.admit(row)?;
-        let matches = self.sealer.matches(presented, &KeyedHash::from_bytes(&key.secret_hash)?)?;
-        if matches && key.is_live(self.clock.now()) { Ok(key) } else { Err(NoCaller::Unknown) }
-    }
-
-    /// Writes the last use down beside the call; a call does not wait for that and does not fail with it.
-    fn note_use(&self, key: CallerKey) {
-        let now = self.clock.now();
-        if key.last_used_at.is_some_and(|last| last.after(LAST_USE) > now) {
-            return;
+        if key.is_to_be_noted(key.last_used_at, now, LAST_USE) {
+            self.memory.note(Use::Key(key.id, now));
         }
-        let store = self.store.clone();
-        drop(self.tasks.spawn(async move {
-            let noted = store.write(move |tx| Box::pin(tx.touch_caller_key(key.id, now))).await;
-            if let Err(error) = noted {
-                tracing::debug!(%error, "the last use of a key was not noted");
-            }
-        }));
+        Ok(caller.no_newer_than(&key))
+    }
+
+    fn is_genuine(&self, key: &CallerKey, presented: &Presented) -> Result<bool, NoCaller> {
+        Ok(self.sealer.matches(presented, &KeyedHash::from_bytes(&key.secret_hash)?)?)
     }
 }

@@ -16,7 +16,7 @@ use crate::grpc::GrpcSettings;
 use crate::http::HttpSettings;
 use crate::providers::ProviderSettings;
 use crate::seal::KeySource;
-use crate::service::RefreshSettings;
+use crate::service::{DecisionSettings, RefreshSettings};
 use crate::store;
 use crate::telemetry::LogSettings;
 
@@ -39,6 +39,8 @@ pub struct Config {
     pub providers: ProviderSettings,
     /// How refreshes go.
     pub refresh: RefreshSettings,
+    /// How what is handed out is decided.
+    pub decisions: DecisionSettings,
     /// Where answers wait that the store cannot take.
     pub spill: PathBuf,
     /// This broker's name among those that share a database; without one, each start is a stranger to the last.

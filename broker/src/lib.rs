@@ -13,6 +13,7 @@ pub mod entropy;
 pub mod failpoint;
 pub mod grpc;
 pub mod http;
+pub mod memory;
 pub mod providers;
 pub mod scheduler;
 pub mod seal;

@@ -18,6 +18,7 @@ mod create_caller;
 mod create_consent;
 mod create_credential;
 mod credentials;
+mod decide;
 mod delete_account;
 mod diagnose_account;
 mod due;
@@ -68,11 +69,13 @@ pub use callers::{CallerChange, CallerDraft, CallerView, NewKey};
 pub use create_consent::{ConsentDraft, ConsentView};
 pub use create_credential::CredentialDraft;
 pub use credentials::{CredentialView, NewCredential};
+pub use decide::TRIES;
 pub use due::{Look, SLOTS};
 pub use error::Error;
 pub use open_consent::{Departure, Invitation};
 pub use open_session::{Denial, DenialKind, LoginAttempt, Opened, SessionAnswer};
 pub use receive_answer::{Answer, Arrival};
+pub use renew_session::Renewal;
 pub use report_sessions::{Report, UpstreamLogin};
 pub use status::Status;
 pub use token_status::TokenStatus;
@@ -84,6 +87,7 @@ pub use crate::store::{AccountFilter, Page, PageRequest, PausedApp};
 use crate::clock::Clock;
 use crate::domain::event::Event;
 use crate::entropy::Entropy;
+use crate::memory::Memory;
 use crate::providers::client::ProviderClient;
 use crate::providers::mail_proof::MailProof;
 use crate::providers::preset::Presets;
@@ -117,6 +121,8 @@ pub struct Parts {
     pub proof: MailProof,
     /// How refreshes go.
     pub refresh: RefreshSettings,
+    /// How what is handed out is decided.
+    pub decisions: DecisionSettings,
     /// Answers that the store could not take.
     pub spill: Spill,
     /// Rings when something happened to an account.
@@ -147,12 +153,21 @@ impl Default for RefreshSettings {
     }
 }
 
+/// How what is handed out is decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecisionSettings {
+    /// Tokens leave before their record is durable: a crash may lose the records of the last milliseconds, and a revocation
+    /// acts within [`RELAXED_LAG`](store::RELAXED_LAG). Default no.
+    pub relaxed: bool,
+}
+
 /// The broker's verbs. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Service {
     parts: Arc<Parts>,
     flights: flights::Flights,
     gates: gates::Gates,
+    memory: Memory,
     refusals: refused_login::Refusals,
     /// Random at each start.
     salt: [u8; 16],
@@ -166,14 +181,22 @@ impl Service {
             endpoint: parts.refresh.rate_per_endpoint,
         };
         let gates = gates::Gates::new(rates);
+        let (store, sealer) = (parts.store.clone(), parts.sealer.clone());
+        let memory = Memory::new(store, sealer, &parts.bell, &parts.tasks);
         let salt = parts.entropy.bytes();
         Self {
             parts: Arc::new(parts),
             flights: flights::Flights::default(),
             gates,
+            memory,
             refusals: refused_login::Refusals::default(),
             salt,
         }
+    }
+
+    /// What was read lately.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// How browsers reach this broker.

@@ -17,7 +17,7 @@ use crate::grpc::{GrpcSettings, TlsFiles};
 use crate::http::HttpSettings;
 use crate::providers::ProviderSettings;
 use crate::seal::KeySource;
-use crate::service::RefreshSettings;
+use crate::service::{DecisionSettings, RefreshSettings};
 use crate::store;
 use crate::telemetry::LogSettings;
 
@@ -39,6 +39,8 @@ pub(super) struct File {
     providers: Providers,
     #[serde(default)]
     refresh: Refresh,
+    #[serde(default)]
+    decision: Decision,
     #[serde(default)]
     log: Log,
     replica: Option<Spanned<String>>,
@@ -118,6 +120,12 @@ struct Refresh {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Decision {
+    mode: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Log {
     filter: Option<String>,
     format: Option<Spanned<String>>,
@@ -145,6 +153,7 @@ impl<'a> Checker<'a> {
         Ok(Config {
             spill: self.spill(raw.refresh.spill.as_deref(), &store),
             refresh: self.refresh(&raw.refresh)?,
+            decisions: self.decisions(raw.decision.mode)?,
             replica: self.replica(raw.replica.as_ref())?,
             store,
             kek: self.kek(&raw.keys.kek)?,
@@ -170,8 +179,8 @@ impl<'a> Checker<'a> {
             Store { sqlite: None, postgres: Some(place), max_connections } => {
                 let url = self.secret("store.postgres", &place)?;
                 let most = max_connections.map_or(10, Spanned::into_inner);
-                if !(3..=500).contains(&most) {
-                    let what = "store.max_connections: use 3 to 500";
+                if !(4..=500).contains(&most) {
+                    let what = "store.max_connections: use 4 to 500";
                     return Err(Problem::at(self.file, self.text, &span, what.to_owned()));
                 }
                 Ok(store::Settings::Postgres { url, max_connections: most })
@@ -284,6 +293,18 @@ impl<'a> Checker<'a> {
             rate => rate.as_ref().map_or(usual.rate_per_endpoint, |rate| *rate.get_ref()),
         };
         Ok(RefreshSettings { confirm_after, rate_per_app, rate_per_endpoint, ..usual })
+    }
+
+    fn decisions(&self, raw: Option<Spanned<String>>) -> Result<DecisionSettings, Problem> {
+        let Some(mode) = raw else { return Ok(DecisionSettings::default()) };
+        match mode.get_ref().as_str() {
+            "strict" => Ok(DecisionSettings { relaxed: false }),
+            "relaxed" => Ok(DecisionSettings { relaxed: true }),
+            _ => {
+                let what = "decision.mode: use \"strict\", or \"relaxed\" if a crash may lose audit records";
+                Err(Problem::at(self.file, self.text, &mode.span(), what.to_owned()))
+            }
+        }
     }
 
     /// Beside the database file; with a server, where systemd lets a service write, or beside the configuration.

@@ -33,11 +33,13 @@ pub struct Event {
 /// A record as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Counts up without gaps.
+    /// Which chain it is in; empty for the chain of changes.
+    pub chain: String,
+    /// Counts up without gaps in its chain.
     pub sequence: i64,
     /// What happened.
     pub event: Event,
-    /// SHA-256 over the previous hash and this record.
+    /// SHA-256 over the previous hash of the chain and this record.
     pub hash: Vec<u8>,
 }
 

@@ -31,7 +31,7 @@ impl AuditService for Door {
 }
 
 fn pack(record: Record) -> v1::AuditRecord {
-    let Record { sequence, event, hash } = record;
+    let Record { chain, sequence, event, hash } = record;
     v1::AuditRecord {
         sequence,
         time: Some(timestamp(event.at)),
@@ -44,5 +44,6 @@ fn pack(record: Record) -> v1::AuditRecord {
         address: event.address,
         hash,
         detail: event.detail,
+        chain,
     }
 }

@@ -12,18 +12,27 @@ use super::status;
 use crate::callers::NoCaller;
 use crate::domain::caller::{Caller, Manage, ManageCallers};
 use crate::domain::ids::ProjectId;
+use crate::memory::Seen;
 use crate::service::Error;
 
 impl Door {
-    /// The caller of a request.
-    pub(super) async fn caller<T: Sync>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        let key = header.and_then(|header| header.split_once(' '));
-        let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let Some((_, key)) = key else { return Err(status::of(&Error::Unauthenticated)) };
-        let address =
-            request.remote_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let caller = self.callers.by_key(key.trim(), address).await;
+    /// The caller of a request, by rights as they are now.
+    pub(super) async fn caller<T: Sync>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<Seen<Caller>, Status> {
+        let (key, address) = presented(request)?;
+        let caller = self.callers.by_key_now(key, address).await;
+        caller.map_err(|why| status::of(&error_of(why)))
+    }
+
+    /// The caller of a request whose outcome is a recorded decision: that looks whether its rights are as they were.
+    pub(super) async fn deciding_caller<T: Sync>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<Seen<Caller>, Status> {
+        let (key, address) = presented(request)?;
+        let caller = self.callers.by_key(key, address).await;
         caller.map_err(|why| status::of(&error_of(why)))
     }
 
@@ -46,6 +55,16 @@ impl Door {
         let caller = self.caller(request).await?;
         caller.may_manage_callers(project).map_err(|denied| status::of(&denied.into()))
     }
+}
+
+/// The key and the address of a request.
+fn presented<T>(request: &Request<T>) -> Result<(&str, IpAddr), Status> {
+    let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+    let key = header.and_then(|header| header.split_once(' '));
+    let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, key)) = key else { return Err(status::of(&Error::Unauthenticated)) };
+    let address = request.remote_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    Ok((key.trim(), address))
 }
 
 fn error_of(why: NoCaller) -> Error {

@@ -16,7 +16,7 @@ use super::status;
 use crate::domain::ids::SessionId;
 use crate::domain::secret::Secret;
 use crate::service::{
-    Denial, DenialKind, Error, LoginAttempt, Opened, Report, SessionAnswer, UpstreamLogin,
+    Denial, DenialKind, Error, LoginAttempt, Opened, Report, SessionAnswer, TRIES, UpstreamLogin,
 };
 
 /// The most reports of one batch.
@@ -28,19 +28,28 @@ impl MailLoginService for Door {
         &self,
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionResponse>, Status> {
-        let caller = self.caller(&request).await?;
-        let opened = async {
-            let attempt = unpack(request.into_inner())?;
-            self.service.open_session(&caller, attempt).await
-        };
-        let answer = opened.await.map_err(|error| status::of(&error))?;
-        let outcome = match answer {
-            SessionAnswer::Opened(opened) => open_session_response::Outcome::Session(pack(*opened)),
-            SessionAnswer::Denied(denial) => {
-                open_session_response::Outcome::Denial(pack_denial(denial))
-            }
-        };
-        Ok(Response::new(OpenSessionResponse { outcome: Some(outcome) }))
+        let mut attempt = None;
+        for _ in 0..TRIES {
+            let caller = self.deciding_caller(&request).await?;
+            let attempt = match &attempt {
+                Some(attempt) => attempt,
+                None => attempt.insert(status::or(unpack(request.get_ref()))?),
+            };
+            let outcome = match self.service.open_session(&caller, attempt).await {
+                // Rights changed under it: from the beginning.
+                Err(Error::Overtaken) => continue,
+                answer => match status::or(answer)? {
+                    SessionAnswer::Opened(opened) => {
+                        open_session_response::Outcome::Session(pack(*opened))
+                    }
+                    SessionAnswer::Denied(denial) => {
+                        open_session_response::Outcome::Denial(pack_denial(denial))
+                    }
+                },
+            };
+            return Ok(Response::new(OpenSessionResponse { outcome: Some(outcome) }));
+        }
+        Err(status::of(&Error::Overtaken))
     }
 
     async fn renew_session(
@@ -48,24 +57,24 @@ impl MailLoginService for Door {
         request: Request<RenewSessionRequest>,
     ) -> Result<Response<RenewSessionResponse>, Status> {
         let caller = self.caller(&request).await?;
-        let RenewSessionRequest { session, rejected_secret_hash } = request.into_inner();
-        let renewed = async {
-            let session = SessionId::parse(&session).ok_or(Error::SessionNotUsable)?;
-            let hash: [u8; 32] = rejected_secret_hash.as_slice().try_into().map_err(|_| {
-                Error::invalid("rejected_secret_hash", "use the 32 bytes of a SHA-256")
-            })?;
-            self.service.renew_session(&caller, session, hash).await
-        };
-        let answer = renewed.await.map_err(|error| status::of(&error))?;
-        let outcome = match answer {
-            SessionAnswer::Opened(opened) => {
-                renew_session_response::Outcome::Session(pack(*opened))
-            }
-            SessionAnswer::Denied(denial) => {
-                renew_session_response::Outcome::Denial(pack_denial(denial))
-            }
-        };
-        Ok(Response::new(RenewSessionResponse { outcome: Some(outcome) }))
+        let (session, hash) = status::or(unpack_renewal(request.get_ref()))?;
+        let claim = status::or(self.service.claim_renewal(&caller, session).await)?;
+        for _ in 0..TRIES {
+            let caller = self.deciding_caller(&request).await?;
+            let outcome = match self.service.renew_session(&caller, &claim, hash).await {
+                Err(Error::Overtaken) => continue,
+                answer => match status::or(answer)? {
+                    SessionAnswer::Opened(opened) => {
+                        renew_session_response::Outcome::Session(pack(*opened))
+                    }
+                    SessionAnswer::Denied(denial) => {
+                        renew_session_response::Outcome::Denial(pack_denial(denial))
+                    }
+                },
+            };
+            return Ok(Response::new(RenewSessionResponse { outcome: Some(outcome) }));
+        }
+        Err(status::of(&Error::Overtaken))
     }
 
     async fn report_sessions(
@@ -86,7 +95,7 @@ impl MailLoginService for Door {
     }
 }
 
-fn unpack(request: OpenSessionRequest) -> Result<LoginAttempt, Error> {
+fn unpack(request: &OpenSessionRequest) -> Result<LoginAttempt, Error> {
     if request.login_name.len() > 320 {
         return Err(Error::invalid("login_name", "use at most 320 bytes"));
     }
@@ -97,9 +106,16 @@ fn unpack(request: OpenSessionRequest) -> Result<LoginAttempt, Error> {
     Ok(LoginAttempt {
         protocol: protocol("protocol", request.protocol)?,
         address: address.map_err(|_| Error::invalid("client_address", "use an IP address"))?,
-        login_name: request.login_name,
-        secret: Secret::new(request.secret),
+        login_name: request.login_name.clone(),
+        secret: Secret::new(request.secret.clone()),
     })
+}
+
+fn unpack_renewal(request: &RenewSessionRequest) -> Result<(SessionId, [u8; 32]), Error> {
+    let session = SessionId::parse(&request.session).ok_or(Error::SessionNotUsable)?;
+    let hash = request.rejected_secret_hash.as_slice().try_into();
+    let wrong = |_| Error::invalid("rejected_secret_hash", "use the 32 bytes of a SHA-256");
+    Ok((session, hash.map_err(wrong)?))
 }
 
 fn pack(opened: Opened) -> v1::MailSession {

@@ -2,7 +2,8 @@
 
 use tokenbroker_proto::v1::system_service_server::SystemService;
 use tokenbroker_proto::v1::{
-    GetSystemStatusRequest, GetSystemStatusResponse, PausedApp, StateCount, TokenEndpoint,
+    Decisions, GetSystemStatusRequest, GetSystemStatusResponse, PausedApp, StateCount,
+    TokenEndpoint,
 };
 use tonic::{Request, Response, Status};
 
@@ -20,6 +21,7 @@ impl SystemService for Door {
     ) -> Result<Response<GetSystemStatusResponse>, Status> {
         let permit = self.manager(&request, &ProjectId::default_project()).await?;
         let stands = status::or(self.service.status(&permit).await)?;
+        let decisions = Some(decisions(&stands));
         let accounts = stands.counts.accounts.into_iter();
         Ok(Response::new(GetSystemStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -38,7 +40,23 @@ impl SystemService for Door {
             endpoints: stands.endpoints.into_iter().take(1000).map(endpoint).collect(),
             paused_apps: stands.counts.paused_apps.into_iter().map(paused).collect(),
             replica: stands.replica,
+            decisions,
         }))
+    }
+}
+
+fn decisions(stands: &service::Status) -> Decisions {
+    let (lane, lag) = (&stands.lane, stands.relaxed_lag);
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Decisions {
+        relaxed: lag.is_some(),
+        epoch: stands.epoch,
+        epoch_lag: (stands.epoch - lane.known_epoch).max(0),
+        waiting: count(lane.waiting),
+        room: count(lane.room),
+        last_commit: lane.last_commit.try_into().ok(),
+        chain: lane.chain.clone(),
+        relaxed_lag: lag.and_then(|lag| lag.try_into().ok()),
     }
 }
 

@@ -18,7 +18,8 @@ use super::serve::Door;
 use super::{names, status};
 use crate::domain::caller::Caller;
 use crate::domain::token::{self, MAX_MIN_TTL};
-use crate::service::{Error, Granted, TokenStatus, TokenWish};
+use crate::memory::Seen;
+use crate::service::{Error, Granted, TRIES, TokenStatus, TokenWish};
 
 /// The most accounts of one batch.
 const BATCH: usize = 100;
@@ -29,22 +30,44 @@ impl TokenService for Door {
         &self,
         request: Request<GetAccessTokenRequest>,
     ) -> Result<Response<GetAccessTokenResponse>, Status> {
-        let caller = self.caller(&request).await?;
-        let granted = self.grant(&caller, request.into_inner()).await;
-        granted.map(Response::new).map_err(|error| status::of(&error))
+        let mut wish = None;
+        for _ in 0..TRIES {
+            let caller = self.deciding_caller(&request).await?;
+            let wish = match &wish {
+                Some(wish) => wish,
+                None => wish.insert(status::or(unpack(request.get_ref()))?),
+            };
+            match self.service.access_token(&caller, wish).await {
+                // Rights changed under it: from the beginning.
+                Err(Error::Overtaken) => {}
+                granted => return status::or(granted).map(pack).map(Response::new),
+            }
+        }
+        Err(status::of(&Error::Overtaken))
     }
 
     async fn batch_get_access_tokens(
         &self,
         request: Request<BatchGetAccessTokensRequest>,
     ) -> Result<Response<BatchGetAccessTokensResponse>, Status> {
-        let caller = self.caller(&request).await?;
-        let requests = request.into_inner().requests;
-        if requests.is_empty() || requests.len() > BATCH {
-            return Err(status::of(&Error::invalid("requests", "use 1 to 100")));
+        let asked = request.get_ref().requests.len();
+        let mut outcomes = vec![Err(Error::Overtaken); asked];
+        for _ in 0..TRIES {
+            let caller = self.deciding_caller(&request).await?;
+            if asked == 0 || asked > BATCH {
+                return Err(status::of(&Error::invalid("requests", "use 1 to 100")));
+            }
+            let requests = request.get_ref().requests.iter().zip(&mut outcomes);
+            let again = requests.filter(|(_, outcome)| matches!(outcome, Err(Error::Overtaken)));
+            join_all(again.map(|(request, outcome)| async {
+                *outcome = self.grant(&caller, request).await;
+            }))
+            .await;
+            if !outcomes.iter().any(|outcome| matches!(outcome, Err(Error::Overtaken))) {
+                break;
+            }
         }
-        let asked = requests.into_iter().map(|request| self.grant(&caller, request));
-        let outcomes = join_all(asked).await.into_iter().map(outcome).collect();
+        let outcomes = outcomes.into_iter().map(outcome).collect();
         Ok(Response::new(BatchGetAccessTokensResponse { outcomes }))
     }
 
@@ -68,11 +91,10 @@ impl TokenService for Door {
 impl Door {
     async fn grant(
         &self,
-        caller: &Caller,
-        request: GetAccessTokenRequest,
+        caller: &Seen<Caller>,
+        request: &GetAccessTokenRequest,
     ) -> Result<GetAccessTokenResponse, Error> {
-        let wish = unpack(request)?;
-        Ok(pack(self.service.access_token(caller, wish).await?))
+        Ok(pack(self.service.access_token(caller, &unpack(request)?).await?))
     }
 }
 
@@ -84,7 +106,7 @@ fn outcome(answer: Result<GetAccessTokenResponse, Error>) -> AccessTokenOutcome 
     AccessTokenOutcome { outcome: Some(outcome) }
 }
 
-fn unpack(request: GetAccessTokenRequest) -> Result<TokenWish, Error> {
+fn unpack(request: &GetAccessTokenRequest) -> Result<TokenWish, Error> {
     let (project, account) = names::account("account", &request.account)?;
     if !request.audience.is_empty() && !request.scopes.is_empty() {
         return Err(Error::invalid("scopes", "say either audience or scopes"));
@@ -104,27 +126,27 @@ fn unpack(request: GetAccessTokenRequest) -> Result<TokenWish, Error> {
         project,
         account,
         audience: bounded("audience", &request.audience, 63)?,
-        scopes: request.scopes,
+        scopes: request.scopes.clone(),
         min_ttl: min_ttl.filter(|ttl| *ttl > Duration::ZERO),
         rejected,
     })
 }
 
 fn pack(granted: Granted) -> GetAccessTokenResponse {
-    let Granted { account, audience, provider, secret, token, stale_because } = granted;
+    let Granted { account, provider, secret, token, stale_because } = granted;
     GetAccessTokenResponse {
         access_token: secret.expose().to_owned(),
         expire_time: Some(timestamp(token.expires_at)),
         refresh_after: Some(timestamp(token::refresh_after(&token))),
         user: account.sasl_user().to_owned(),
         account: format!("projects/{}/accounts/{}", account.project, account.name),
-        token_type: token.token_type,
-        scopes: token.scopes,
+        token_type: token.token_type.clone(),
+        scopes: token.scopes.clone(),
         generation: token.generation,
         stale: stale_because.is_some(),
         last_error: stale_because.unwrap_or(0),
         provider,
-        audience,
+        audience: token.audience.clone(),
     }
 }
 

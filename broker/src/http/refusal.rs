@@ -121,6 +121,8 @@ const fn status_of(error: &Error) -> StatusCode {
         Error::ProviderUnavailable { .. }
         | Error::ProviderThrottled { .. }
         | Error::RefreshInProgress
+        | Error::Overtaken
+        | Error::Overloaded
         | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Ours(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -146,7 +148,7 @@ const fn words_of(error: &Error) -> &'static str {
         Error::ProviderUnavailable { .. } | Error::ProviderThrottled { .. } => {
             "The provider is temporarily unavailable. Nothing was stored; try again in a few minutes."
         }
-        Error::RefreshInProgress | Error::Unavailable(_) => {
+        Error::RefreshInProgress | Error::Overtaken | Error::Overloaded | Error::Unavailable(_) => {
             "We are temporarily unavailable. Nothing was stored; try again in a moment."
         }
         Error::AlreadyExists(_) | Error::InUse(_) | Error::EtagMismatch => {

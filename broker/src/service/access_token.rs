@@ -1,8 +1,9 @@
 //! Hands out an access token: find the account, ask for the right, look at the token at hand, refresh if it must be, record,
 //! answer.
 //!
-//! Never answers before the audit record is durable (promise P3). Invariant: whatever is handed out lives at least as long
-//! as asked, or says that it is stale. Next: `refresh.rs` for the way to a new token, `grpc/tokens.rs` for the way out.
+//! Never answers before the decision is judged by the newest rights and its record durable (promises P1 and P3): `decide.rs`.
+//! Invariant: whatever is handed out lives at least as long as asked, or says that it is stale. Next: `refresh.rs` for the
+//! way to a new token, `grpc/tokens.rs` for the way out.
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::domain::ids::ProjectId;
 use crate::domain::refresh::{Urgency, schedule};
 use crate::domain::secret::Secret;
 use crate::domain::token;
+use crate::memory::{Basis, Seen, Use};
 use crate::service::lookup::AccountName;
 use crate::service::{Error, Service, changes, places};
 use crate::store::{Result as Stored, Tx};
@@ -50,15 +52,13 @@ pub struct TokenWish {
 #[derive(Clone, Debug)]
 pub struct Granted {
     /// Whose it is.
-    pub account: Account,
-    /// For which target.
-    pub audience: String,
+    pub account: Seen<Account>,
     /// The provider's preset.
     pub provider: String,
     /// The token.
     pub secret: Secret,
     /// What is known of it.
-    pub token: AccessToken,
+    pub token: Seen<AccessToken>,
     /// Why a newer one could not be had, if this one is stale.
     pub stale_because: Option<i32>,
 }
@@ -67,15 +67,20 @@ impl Service {
     /// Hands out a token as wished.
     ///
     /// # Errors
-    /// [`Error::NotPermitted`] without a right, else whatever stands between the account and a token.
-    pub async fn access_token(&self, caller: &Caller, wish: TokenWish) -> Result<Granted, Error> {
-        let outcome = match self.token_wished(caller, &wish).await {
+    /// [`Error::NotPermitted`] without a right, [`Error::Overtaken`] if rights changed meanwhile (then ask again, who calls
+    /// too), else whatever stands between the account and a token.
+    pub async fn access_token(
+        &self,
+        caller: &Seen<Caller>,
+        wish: &TokenWish,
+    ) -> Result<Granted, Error> {
+        let mut basis = Basis::of(caller);
+        let outcome = match self.token_wished(caller, wish, &mut basis).await {
             // The account went away meanwhile; who may not list accounts does not learn more than that.
             Err(Error::NotFound(_)) => Err(Error::NotPermitted(NotPermitted)),
             other => other,
         };
-        let event = self.token_event(caller, &wish, &outcome);
-        self.record(event).await?;
+        self.decide(basis, self.token_event(caller, wish, &outcome), None).await?;
         match &outcome {
             Ok(granted) => {
                 let (token, now) = (&granted.token, self.parts.clock.now());
@@ -87,49 +92,49 @@ impl Service {
         outcome
     }
 
-    async fn token_wished(&self, caller: &Caller, wish: &TokenWish) -> Result<Granted, Error> {
-        caller.may_ask_for_tokens()?;
-        let found = self.find_account(&wish.project, &wish.account).await?;
-        self.token_for(caller, found.ok_or(NotPermitted)?, wish).await
-    }
-
-    async fn token_for(
+    async fn token_wished(
         &self,
         caller: &Caller,
-        account: Account,
         wish: &TokenWish,
+        basis: &mut Basis,
     ) -> Result<Granted, Error> {
+        caller.may_ask_for_tokens()?;
+        let account =
+            self.known_account(&wish.project, &wish.account).await?.ok_or(NotPermitted)?;
+        basis.see(&account);
         // Before the right is known nothing of the account's app may show in the answer.
         let audience = match (wish.audience.as_str(), wish.scopes.as_slice()) {
             ("", []) => "mail".to_owned(),
             (audience, []) => audience.to_owned(),
             (_, _) if !caller.may_know(&account) => return Err(NotPermitted.into()),
-            (_, scopes) => self.audience_for(&account, scopes).await?,
+            (_, scopes) => self.audience_for(&account, scopes, basis).await?,
         };
         let permit = caller.may_use(&account, &audience)?;
-        self.token(permit, account, wish.min_ttl, wish.rejected).await
+        self.token(permit, &account, (wish.min_ttl, wish.rejected), basis).await
     }
 
-    /// A token under a permit: the one at hand if it will do, else a new one.
+    /// A token under a permit: the one at hand if it will do, else a new one. What it looks at goes into `basis`.
     pub(super) async fn token(
         &self,
         permit: UseAccount,
-        account: Account,
-        min_ttl: Option<Duration>,
-        rejected: Option<[u8; 32]>,
+        account: &Seen<Account>,
+        (min_ttl, rejected): (Option<Duration>, Option<[u8; 32]>),
+        basis: &mut Basis,
     ) -> Result<Granted, Error> {
-        let audience = permit.audience().to_owned();
-        let app = self.app(account.app).await?;
-        self.check_target(&self.resolve_for(&app, &account)?, &audience)?;
-        let provider = app.preset;
-        self.check_standing(&account)?;
-        let at_hand = self.token_at_hand(&account, &audience, rejected).await?;
+        let audience = permit.audience();
+        let app = self.known_app(account.app).await?;
+        basis.see(&app);
+        let provider = self.known_provider(&app, account)?;
+        self.check_target(&provider, audience)?;
+        self.check_standing(account)?;
+        let at_hand = self.token_at_hand(account, audience, rejected).await?;
         let now = self.parts.clock.now();
-        let grant = |token: AccessToken, stale_because| {
-            self.open(account.clone(), audience.clone(), provider.clone(), token, stale_because)
+        let grant = |token: Seen<AccessToken>, stale_because| {
+            self.open(account.clone(), app.app.preset.clone(), token, stale_because)
         };
         if let Some(token) = &at_hand {
-            self.note_use(&account, token).await;
+            basis.see(token);
+            self.note_use(account, token);
             let wanted = token::attainable(min_ttl, token.life())
                 .ok_or(Error::MinTtlUnattainable { life: token.life() })?;
             if token::is_fresh(token, wanted, now) {
@@ -140,10 +145,13 @@ impl Service {
                 return Err(Error::ProviderUnavailable { retry_after });
             }
         }
-        match self.refreshed(&account, &audience, at_hand.as_ref(), Urgency::Wanted).await {
+        let since = self.memory.epoch();
+        match self.refreshed(account, audience, at_hand.as_deref(), Urgency::Wanted).await {
             Ok(token) => match token::attainable(min_ttl, token.life()) {
                 Some(_) => {
-                    self.note_use(&account, &token).await;
+                    let token = self.memory.keep_token(token, since);
+                    basis.see(&token);
+                    self.note_use(account, &token);
                     grant(token, None)
                 }
                 None => Err(Error::MinTtlUnattainable { life: token.life() }),
@@ -156,23 +164,29 @@ impl Service {
     }
 
     /// Notes now and then that a token is asked for, so that the schedule keeps it warm. Failing that is no reason to refuse.
-    async fn note_use(&self, account: &Account, token: &AccessToken) {
+    fn note_use(&self, account: &Seen<Account>, token: &Seen<AccessToken>) {
         let now = self.parts.clock.now();
         let grain = (token.life() / 8).max(LEAST_GRAIN);
-        if token.used_at.is_some_and(|used| used <= now && used.after(grain) > now) {
+        if !token.is_to_be_noted(token.used_at, now, grain) {
             return;
         }
-        let woken = !schedule::is_warm(&token.bearer(), now);
-        let (service, account, audience) = (self.clone(), account.clone(), token.audience.clone());
-        let noted = self.write(move |tx| {
-            Box::pin(async move {
-                tx.touch_access_token(account.id, &audience, now).await?;
-                if woken { service.reschedule(tx, &account).await } else { Ok(()) }
-            })
-        });
-        if let Err(error) = noted.await {
-            tracing::debug!(%error, "that a token is used was not noted");
+        let (id, audience) = (account.id, token.audience.clone());
+        if schedule::is_warm(&token.bearer(), now) {
+            return self.memory.note(Use::Token(id, audience, now));
         }
+        let (service, account) = (self.clone(), account.clone());
+        drop(self.parts.tasks.spawn(async move {
+            let rescheduling = service.clone();
+            let noted = service.write(move |tx| {
+                Box::pin(async move {
+                    tx.touch_access_token(id, &audience, now).await?;
+                    rescheduling.reschedule(tx, &account).await
+                })
+            });
+            if let Err(error) = noted.await {
+                tracing::debug!(%error, "that a token is used was not noted");
+            }
+        }));
     }
 
     /// Says afresh when an account is due: it is asked for again, or has a new grant.
@@ -195,31 +209,41 @@ impl Service {
         account: &Account,
         audience: &str,
         rejected: Option<[u8; 32]>,
-    ) -> Result<Option<AccessToken>, Error> {
-        let found = self.read().await?.access_token(account.id, audience).await?;
-        let (Some(mut token), Some(hash)) = (found.clone(), rejected) else { return Ok(found) };
-        if bool::from(token.fingerprint.as_slice().ct_eq(&hash)) && !token.rejected {
-            let (account, audience) = (account.id, audience.to_owned());
-            self.write(move |tx| {
-                Box::pin(async move { tx.reject_access_token(account, &audience, &hash).await })
-            })
-            .await?;
-            token.rejected = true;
+    ) -> Result<Option<Seen<AccessToken>>, Error> {
+        let Some(hash) = rejected else {
+            return Ok(self.memory.token(account.id, audience).await?);
+        };
+        let found = self.memory.read_token(account.id, audience).await?;
+        let Some(token) = found else { return Ok(None) };
+        if token.rejected || !bool::from(token.fingerprint.as_slice().ct_eq(&hash)) {
+            return Ok(Some(token));
         }
-        Ok(Some(token))
+        let (id, audience) = (account.id, audience.to_owned());
+        let since = self.memory.epoch();
+        self.write(move |tx| {
+            Box::pin(async move {
+                // Every broker that remembers it is to look again.
+                tx.ring(id);
+                tx.reject_access_token(id, &audience, &hash).await
+            })
+        })
+        .await?;
+        let rejected = AccessToken { rejected: true, ..(*token).clone() };
+        Ok(Some(self.memory.keep_token(rejected, since)))
     }
 
     fn open(
         &self,
-        account: Account,
-        audience: String,
+        account: Seen<Account>,
         provider: String,
-        token: AccessToken,
+        token: Seen<AccessToken>,
         stale_because: Option<i32>,
     ) -> Result<Granted, Error> {
-        let place = places::access_token(token.id, (account.id, &audience), token.generation);
+        // Of the account that was asked for, whatever the row says: a token that was hung on it does not open.
+        let whose = (account.id, token.audience.as_str());
+        let place = places::access_token(token.id, whose, token.generation);
         let secret = self.parts.sealer.open(&place, &token.sealed)?;
-        Ok(Granted { account, audience, provider, secret, token, stale_because })
+        Ok(Granted { account, provider, secret, token, stale_because })
     }
 
     fn token_event(
@@ -229,7 +253,7 @@ impl Service {
         outcome: &Result<Granted, Error>,
     ) -> Event {
         let (account, detail) = match outcome {
-            Ok(granted) => (granted.account.name.as_str(), granted.audience.as_str()),
+            Ok(granted) => (granted.account.name.as_str(), granted.token.audience.as_str()),
             Err(_) => (wish.account.as_str(), wish.audience.as_str()),
         };
         Event {

@@ -98,6 +98,12 @@ pub enum Error {
     /// The mail session is not known or has ended.
     #[error("the mail session is not known here, or has ended")]
     SessionNotUsable,
+    /// Rights changed under a decision, again and again.
+    #[error("rights are changing: try again")]
+    Overtaken,
+    /// Too many calls are in hand.
+    #[error("the broker has too many calls in hand")]
+    Overloaded,
     /// The broker is overloaded, stopping, or its store is away.
     #[error("the broker is temporarily unavailable")]
     Unavailable(#[source] store::Error),
@@ -146,7 +152,9 @@ impl Error {
             Self::MinTtlUnattainable { .. } => ErrorReason::MinTtlUnattainable,
             Self::ConsentNotUsable(_) => ErrorReason::ConsentNotUsable,
             Self::SessionNotUsable => ErrorReason::SessionNotUsable,
-            Self::Unavailable(_) => ErrorReason::BrokerUnavailable,
+            Self::Overtaken | Self::Overloaded | Self::Unavailable(_) => {
+                ErrorReason::BrokerUnavailable
+            }
             Self::Ours(_) => ErrorReason::Internal,
         }
     }
@@ -170,6 +178,15 @@ impl Error {
 impl From<SealError> for Error {
     fn from(error: SealError) -> Self {
         Self::ours(error)
+    }
+}
+
+impl From<crate::memory::Error> for Error {
+    fn from(error: crate::memory::Error) -> Self {
+        match error {
+            crate::memory::Error::Store(error) => error.into(),
+            crate::memory::Error::Seal(error) => error.into(),
+        }
     }
 }
 

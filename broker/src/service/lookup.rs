@@ -7,6 +7,7 @@ use crate::domain::account::Account;
 use crate::domain::app::App;
 use crate::domain::ids::{AccountId, AppId, Mailbox, ProjectId, ResourceId};
 use crate::domain::secret::Secret;
+use crate::memory::{AppAtHand, Seen};
 use crate::service::{Error, Service, places};
 use crate::store::Conn;
 
@@ -42,6 +43,26 @@ impl Service {
             AccountName::Mailbox(mailbox) => conn.account_by_mailbox(project, mailbox).await?,
         };
         Ok(row.map(|row| self.parts.sealer.admit(row)).transpose()?)
+    }
+
+    /// The same for a decision: it may be remembered.
+    pub(super) async fn known_account(
+        &self,
+        project: &ProjectId,
+        name: &AccountName,
+    ) -> Result<Option<Seen<Account>>, Error> {
+        Ok(match name {
+            AccountName::Id(id) => self.memory.account_by_name(project, id).await?,
+            AccountName::Mailbox(mailbox) => {
+                self.memory.account_by_mailbox(project, mailbox).await?
+            }
+        })
+    }
+
+    /// The app of this row, for a decision: it may be remembered.
+    pub(super) async fn known_app(&self, id: AppId) -> Result<Seen<AppAtHand>, Error> {
+        let app = self.memory.app(id).await?;
+        app.ok_or_else(|| Error::NotFound("app of this id".to_owned()))
     }
 
     /// The account of this name, for a manager.

@@ -17,13 +17,17 @@ use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
 use crate::domain::provider::InitialResponse;
 use crate::domain::secret::Secret;
 use crate::domain::session::MailSession;
+use crate::memory::{Basis, Seen, Use};
 use crate::providers::resolved::Resolved;
-use crate::seal::credential::{KeyedHash, Kind, parse};
-use crate::service::{Error, Service, changes};
+use crate::seal::credential::{KeyedHash, Kind, Presented, parse};
+use crate::service::{Error, Service};
 use crate::telemetry::metrics;
 
 /// How long a refused login waits for its answer. The same for every reason.
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
+
+/// How exact the last use of a credential is known: a write for each login would cost more than it tells.
+const LAST_USE: Duration = Duration::from_secs(60);
 
 /// How fresh a token for a mail login is: the session lives no longer than it at some providers (Gmail, Exchange).
 const SESSION_TTL: Duration = Duration::from_secs(10 * 60);
@@ -111,25 +115,27 @@ impl Service {
     /// Opens a session for a login, or says how to refuse it.
     ///
     /// # Errors
-    /// [`Error::NotPermitted`] if the caller is no adapter for this protocol; [`Error::Unavailable`] if nothing can be
-    /// recorded. A wrong login is an answer.
+    /// [`Error::NotPermitted`] if the caller is no adapter for this protocol; [`Error::Overtaken`] if rights changed
+    /// meanwhile (then ask again, who calls too); [`Error::Unavailable`] if nothing can be recorded. A wrong login is an
+    /// answer.
     pub async fn open_session(
         &self,
-        caller: &Caller,
-        attempt: LoginAttempt,
+        caller: &Seen<Caller>,
+        attempt: &LoginAttempt,
     ) -> Result<SessionAnswer, Error> {
         let permit = caller.may_open_sessions()?;
         if !permit.allows(attempt.protocol) {
             return Err(Error::NotPermitted(crate::domain::caller::NotPermitted));
         }
-        let now = self.parts.clock.now();
-        let Some((credential, account)) = self.check_login(&permit, &attempt, now).await? else {
-            return self.refuse_login(caller, &attempt).await;
+        let (now, mut basis) = (self.parts.clock.now(), Basis::of(caller));
+        let login = self.check_login(&permit, attempt, now, &mut basis).await?;
+        let Some((credential, account)) = login else {
+            return self.refuse_login(caller, attempt, basis).await;
         };
-        let outcome = self.upstream(&account, attempt.protocol, None).await;
+        let outcome = self.upstream(&account, attempt.protocol, None, &mut basis).await;
         let opened = match outcome {
             Ok(opened) => opened,
-            Err(error) => return self.deny_login(caller, &attempt, &account, error).await,
+            Err(error) => return self.deny_login(caller, attempt, (&account, error), basis).await,
         };
         let session = MailSession {
             id: opened.session,
@@ -145,24 +151,12 @@ impl Service {
             bytes_up: 0,
             bytes_down: 0,
         };
-        let event = self.session_event(caller, &attempt, account.name.as_str(), 0);
+        let event = self.session_event(caller, attempt, account.name.as_str(), 0);
         let event = Event { subject: credential.key.clone(), ..event };
-        let sealer = self.parts.sealer.clone();
-        let admitted = self.write(move |tx| {
-            Box::pin(async move {
-                // The token may have taken seconds to come: a revocation that was answered meanwhile counts.
-                let Some(row) = tx.credential(credential.id).await? else { return Ok(false) };
-                if changes::admit(&sealer, row)?.revoked_at.is_some() {
-                    return Ok(false);
-                }
-                tx.insert_mail_session(&session).await?;
-                tx.touch_credential(credential.id, now, &session.client_address).await?;
-                tx.append_audit(event).await?;
-                Ok(true)
-            })
-        });
-        if !admitted.await? {
-            return self.refuse_login(caller, &attempt).await;
+        // The token may have taken seconds to come: a revocation that was answered meanwhile counts.
+        self.decide(basis, event, Some(session)).await?;
+        if credential.is_to_be_noted(credential.last_used_at, now, LAST_USE) {
+            self.memory.note(Use::Credential(credential.id, now, attempt.address.to_string()));
         }
         metrics::session(attempt.protocol.as_str(), "opened");
         Ok(SessionAnswer::Opened(Box::new(opened)))
@@ -174,43 +168,66 @@ impl Service {
         permit: &OpenSessions,
         attempt: &LoginAttempt,
         now: Time,
-    ) -> Result<Option<(Credential, Account)>, Error> {
+        basis: &mut Basis,
+    ) -> Result<Option<(Seen<Credential>, Seen<Account>)>, Error> {
         let Ok(presented) = parse(attempt.secret.expose()) else { return Ok(None) };
         if presented.kind != Kind::Proxy {
             return Ok(None);
         }
-        let row = self.read().await?.credential_by_key(presented.id.as_str()).await?;
-        let Some(row) = row else {
-            self.parts.sealer.dummy_check(&presented);
+        let Some((credential, genuine)) = self.credential_of(&presented).await? else {
             return Ok(None);
         };
-        let credential = self.parts.sealer.admit(row)?;
-        let genuine = {
-            let stored = KeyedHash::from_bytes(&credential.secret_hash)?;
-            self.parts.sealer.matches(&presented, &stored)?
-        };
-        let account = self.account(credential.account).await?;
+        basis.see(&credential);
+        let account = self.memory.account(credential.account).await?;
+        let account =
+            account.ok_or_else(|| Error::NotFound("account of this credential".to_owned()))?;
+        basis.see(&account);
         let admitted = credential.admits(attempt.protocol, attempt.address, now).is_ok();
         let named = account.project == *permit.project() && goes_by(&account, &attempt.login_name);
         Ok((genuine && admitted && named).then_some((credential, account)))
     }
 
-    /// Where and with what to log in for `account`.
+    /// The credential that was presented, and whether its secret is right. One that is remembered is believed if it is; a
+    /// wrong one costs a look at the store, as an unknown one does.
+    async fn credential_of(
+        &self,
+        presented: &Presented,
+    ) -> Result<Option<(Seen<Credential>, bool)>, Error> {
+        let genuine = |credential: &Credential| {
+            let stored = KeyedHash::from_bytes(&credential.secret_hash)?;
+            self.parts.sealer.matches(presented, &stored)
+        };
+        if let Some(credential) = self.memory.known_credential(presented.id.as_str())
+            && genuine(&credential)?
+        {
+            return Ok(Some((credential, true)));
+        }
+        let Some(credential) = self.memory.read_credential(presented.id.as_str()).await? else {
+            self.parts.sealer.dummy_check(presented);
+            return Ok(None);
+        };
+        let genuine = genuine(&credential)?;
+        Ok(Some((credential, genuine)))
+    }
+
+    /// Where and with what to log in for `account`. What it looks at goes into `basis`.
     pub(super) async fn upstream(
         &self,
-        account: &Account,
+        account: &Seen<Account>,
         protocol: MailProtocol,
         rejected: Option<[u8; 32]>,
+        basis: &mut Basis,
     ) -> Result<Opened, Error> {
         self.check_standing(account)?;
-        let app = self.app(account.app).await?;
-        let provider = self.resolve_for(&app, account)?;
-        let no_host = || Error::AppRejected { app: app.name.to_string() };
+        let app = self.known_app(account.app).await?;
+        basis.see(&app);
+        let provider = self.known_provider(&app, account)?;
+        let no_host = || Error::AppRejected { app: app.app.name.to_string() };
         let server = provider.mail.get(&protocol).ok_or_else(no_host)?;
         let audience = Self::audience_of(&provider, protocol).ok_or_else(no_host)?;
         let permit = account.for_mail(audience);
         let ttl = self.session_ttl(&provider);
-        let granted = self.token(permit, account.clone(), ttl, rejected).await?;
+        let granted = self.token(permit, account, (ttl, rejected), basis).await?;
         Ok(Opened {
             session: SessionId::new(self.parts.clock.now(), &self.parts.entropy),
             upstream: server.host.clone(),
@@ -233,10 +250,11 @@ impl Service {
         &self,
         caller: &Caller,
         attempt: &LoginAttempt,
+        basis: Basis,
     ) -> Result<SessionAnswer, Error> {
         let reason = Error::Unauthenticated.reason_number();
         let event = self.session_event(caller, attempt, "", reason);
-        let delay = self.login_refused(caller, attempt, event).await?;
+        let delay = self.login_refused(caller, attempt, (event, basis)).await?;
         let kind = DenialKind::BadCredential;
         metrics::session(attempt.protocol.as_str(), kind.as_str());
         Ok(SessionAnswer::Denied(Denial { kind, delay, text: String::new() }))
@@ -246,11 +264,12 @@ impl Service {
         &self,
         caller: &Caller,
         attempt: &LoginAttempt,
-        account: &Account,
-        error: Error,
+        (account, error): (&Account, Error),
+        basis: Basis,
     ) -> Result<SessionAnswer, Error> {
-        let reason = error.reason_number();
-        self.record(self.session_event(caller, attempt, account.name.as_str(), reason)).await?;
+        let event =
+            self.session_event(caller, attempt, account.name.as_str(), error.reason_number());
+        self.decide(basis, event, None).await?;
         let denial = denial_of(error)?;
         metrics::session(attempt.protocol.as_str(), denial.kind.as_str());
         Ok(SessionAnswer::Denied(denial))

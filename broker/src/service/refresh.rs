@@ -306,6 +306,7 @@ impl Service {
                 if trip.spilled {
                     self.unspill(spending.attempt.id).await;
                 }
+                self.memory.forget_tokens(trip.ground.account.id);
                 self.parts.bell.ring(trip.ground.account.id);
                 if wanted { Event::Kept } else { Event::Unwanted }
             }

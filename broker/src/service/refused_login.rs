@@ -16,6 +16,7 @@ use crate::domain::caller::Caller;
 use crate::domain::event::{Event, What};
 use crate::domain::guessing::{Guess, Guesses, HALF_LIFE, Network};
 use crate::domain::parts::Parts;
+use crate::memory::Basis;
 use crate::seal::credential::parse;
 use crate::service::open_session::LoginAttempt;
 use crate::service::{Error, Service};
@@ -74,12 +75,12 @@ impl Service {
     /// Counts a refused login and has it written down; says how long its answer waits.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if it cannot be recorded.
+    /// [`Error::Overtaken`] if rights changed meanwhile, [`Error::Unavailable`] if it cannot be recorded.
     pub(super) async fn login_refused(
         &self,
         caller: &Caller,
         attempt: &LoginAttempt,
-        event: Event,
+        (event, basis): (Event, Basis),
     ) -> Result<Duration, Error> {
         let now = self.parts.clock.now();
         let adapter = caller.resource_name();
@@ -98,14 +99,13 @@ impl Service {
             protocol: attempt.protocol.as_str(),
             reason: event.reason,
         };
-        let (delay, alone) = self.refusals.with(|state| {
-            state.news = true;
-            (state.guesses.refused(&guess, now), state.note(key, now))
-        });
-        if alone {
-            self.record(event).await?;
+        if self.refusals.with(|state| state.note(key, now)) {
+            self.decide(basis, event, None).await?;
         }
-        Ok(delay)
+        Ok(self.refusals.with(|state| {
+            state.news = true;
+            state.guesses.refused(&guess, now)
+        }))
     }
 
     /// Writes down what was gathered, if a minute is over or `all` is wanted now.

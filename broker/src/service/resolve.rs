@@ -3,9 +3,12 @@
 //! Never calls anyone. Invariant: settings that do not make a provider are refused when they are given, so a failure here
 //! is ours. Next: `refresh` and `receive_answer` call the provider with these.
 
+use std::sync::Arc;
+
 use crate::domain::account::Account;
 use crate::domain::app::App;
 use crate::domain::mail::MailProtocol;
+use crate::memory::{AppAtHand, Basis};
 use crate::providers::client::ClientAuth;
 use crate::providers::preset::Preset;
 use crate::providers::resolved::Resolved;
@@ -46,13 +49,25 @@ impl Service {
         Ok(ClientAuth { client_id: app.client_id.clone(), secret })
     }
 
+    /// The provider behind an account of a remembered app.
+    pub(super) fn known_provider(
+        &self,
+        app: &AppAtHand,
+        account: &Account,
+    ) -> Result<Arc<Resolved>, Error> {
+        app.provider(&account.authority, || self.resolve_for(&app.app, account))
+    }
+
     /// The target that grants all of `scopes`.
     pub(super) async fn audience_for(
         &self,
         account: &Account,
         scopes: &[String],
+        basis: &mut Basis,
     ) -> Result<String, Error> {
-        let provider = self.resolve(&self.app(account.app).await?)?;
+        let app = self.known_app(account.app).await?;
+        basis.see(&app);
+        let provider = self.resolve(&app.app)?;
         let grants_all = |target: &[String]| scopes.iter().all(|scope| target.contains(scope));
         let mut targets = provider.targets.iter();
         let found = targets.find(|(_, target)| grants_all(&target.scopes));

@@ -1,10 +1,12 @@
 //! How the broker stands, in one screen.
 
+use std::time::Duration;
+
 use crate::domain::account::Standing;
 use crate::domain::caller::Manage;
 use crate::service::EndpointState;
 use crate::service::{Error, Service};
-use crate::store::Counts;
+use crate::store::{Counts, LaneState, RELAXED_LAG};
 
 /// How the broker stands.
 #[derive(Clone, Debug)]
@@ -25,6 +27,12 @@ pub struct Status {
     pub endpoints: Vec<EndpointState>,
     /// This process among those that share the store.
     pub replica: String,
+    /// The rights epoch.
+    pub epoch: i64,
+    /// How this process's decisions go.
+    pub lane: LaneState,
+    /// How long a revocation may take to act, if answers may leave before their record is durable.
+    pub relaxed_lag: Option<Duration>,
 }
 
 impl Service {
@@ -36,6 +44,7 @@ impl Service {
         let now = self.parts.clock.now();
         let mut conn = self.read().await?;
         let counts = conn.counts(permit.project(), now).await?;
+        let epoch = conn.rights_epoch().await?;
         drop(conn);
         let due = self.due_depth().await?;
         let schema_version = self.parts.store.schema_version();
@@ -48,6 +57,9 @@ impl Service {
             due,
             endpoints: self.gates.endpoints(),
             replica: self.parts.replica.clone(),
+            epoch,
+            lane: self.parts.store.lane_state(),
+            relaxed_lag: self.parts.decisions.relaxed.then_some(RELAXED_LAG),
         })
     }
 

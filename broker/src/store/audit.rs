@@ -1,13 +1,16 @@
 //! The audit: what was handed out, changed and refused, numbered without gaps and chained.
 //!
-//! Never changes or removes a record. Invariant: a record is in the same transaction as what it tells of; its number and the
-//! hash before it are read there too, and writers take turns, so a gap or a broken hash means a hand in the
-//! database. Next: `grpc/audit` lists, an operator verifies.
+//! Never changes or removes a record. Changes, by whichever broker, are the one chain without a name, since writers take
+//! turns anyway; what a broker hands out is a chain of its own, named after it, so that brokers need not wait for each other.
+//! Invariants: a record is in the same transaction as what it tells of, and so is where its chain ends; a chain ends where
+//! its writer thinks it does, or nothing is written; so a gap or a broken hash means a hand in the database.
+//! Next: `lane.rs` appends what is handed out, `grpc/audit` lists, an operator verifies.
 
 use sha2::{Digest, Sha256};
 
-use super::engine::{Conn, Tx, all, maybe, run, statements};
+use super::engine::{Conn, Tx, all, maybe, on, run, statements};
 use super::error::{Error, Result};
+use super::many::Many;
 use super::page::{Page, PageRequest};
 use super::pending::Head;
 use super::row::{Cells, row};
@@ -17,20 +20,41 @@ use crate::domain::guarded::Canonical;
 use crate::domain::ids::ProjectId;
 
 row!(AuditRow, audit_columns {
-    sequence: i64, at: i64, what: String, project: String, actor: String, account: String, subject: String,
+    chain: String, sequence: i64, at: i64, what: String, project: String, actor: String, account: String, subject: String,
     granted: i64, reason: i64, address: String, detail: String, hash: Vec<u8>,
 });
 
 statements! {
     HEAD = "select sequence, hash from audit_head where one = 1";
     SEAL_HEAD = "update audit_head set sequence = $1, hash = $2 where one = 1";
+    HEAD_OF = "select sequence, hash from audit_chains where chain = $1";
+    BEGIN_CHAIN = "insert into audit_chains (chain, sequence, hash) values ($1, $2, $3)";
+    MOVE_HEAD = "update audit_chains set sequence = $2, hash = $3 where chain = $1 and sequence = $4";
+    HEADS = "select '' as chain, sequence, hash from audit_head where one = 1
+        union all select chain, sequence, hash from audit_chains order by 1";
     APPEND = concat!("insert into audit (", audit_columns!(), ")
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
-    NEWEST = concat!("select ", audit_columns!(), " from audit where project = $1 and sequence < $2
-        order by sequence desc limit $3");
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
+    NEWEST = concat!("select ", audit_columns!(), " from audit where project = $1
+        and (at, chain, sequence) < ($2, $3, $4) order by at desc, chain desc, sequence desc limit $5");
     NEWEST_ABOUT = concat!("select ", audit_columns!(), " from audit where project = $1 and account = $2
-        and sequence < $3 order by sequence desc limit $4");
-    FOLLOWING = concat!("select ", audit_columns!(), " from audit where sequence > $1 order by sequence limit 1000");
+        and (at, chain, sequence) < ($3, $4, $5) order by at desc, chain desc, sequence desc limit $6");
+    FOLLOWING = concat!("select ", audit_columns!(), " from audit where chain = $1 and sequence > $2
+        order by sequence limit 1000");
+}
+
+/// Many records at once.
+static APPEND_MANY: Many =
+    Many::new(concat!("insert into audit (", audit_columns!(), ") values"), 13);
+
+/// Where a chain ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainEnd {
+    /// Its name; empty for the chain of changes.
+    pub chain: String,
+    /// The number of its newest record.
+    pub sequence: i64,
+    /// The hash of that.
+    pub hash: Vec<u8>,
 }
 
 impl Conn {
@@ -45,52 +69,69 @@ impl Conn {
         page: &PageRequest,
     ) -> Result<Page<Record>> {
         let (project, limit) = (project.as_str(), page.limit());
-        let before = page.after().parse().unwrap_or(i64::MAX);
+        let (at, chain, sequence) = place(page.after());
         let rows = match account {
-            None => all!(self, NEWEST => AuditRow; project; before; limit)?,
-            Some(account) => all!(self, NEWEST_ABOUT => AuditRow; project; account; before; limit)?,
+            None => all!(self, NEWEST => AuditRow; project; at; chain; sequence; limit)?,
+            Some(account) => {
+                all!(self, NEWEST_ABOUT => AuditRow; project; account; at; chain; sequence; limit)?
+            }
         };
         let records = rows.into_iter().map(AuditRow::read).collect::<Result<Vec<_>>>()?;
-        Ok(page.page(records, |record| record.sequence.to_string()))
+        let place = |it: &Record| format!("{}/{}/{}", it.event.at.millis(), it.sequence, it.chain);
+        Ok(page.page(records, place))
     }
 
-    /// The 1000 records after `sequence`, of all projects, oldest first: for checking the chain.
+    /// The 1000 records of a chain after `sequence`, of all projects, oldest first: for checking it.
     ///
     /// # Errors
     /// As [`audit`](Self::audit).
-    pub async fn audit_after(&mut self, sequence: i64) -> Result<Vec<Record>> {
-        all!(self, FOLLOWING => AuditRow; sequence)?.into_iter().map(AuditRow::read).collect()
+    pub async fn audit_after(&mut self, chain: &str, sequence: i64) -> Result<Vec<Record>> {
+        let rows = all!(self, FOLLOWING => AuditRow; chain; sequence)?;
+        rows.into_iter().map(AuditRow::read).collect()
     }
 
-    /// Number and hash of the newest record; 0 and nothing before the first.
+    /// Number and hash of the newest record of a chain; 0 and nothing before the first.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if it is missing; else as every read.
-    pub async fn audit_head(&mut self) -> Result<(i64, Vec<u8>)> {
-        maybe!(self, HEAD => (i64, Vec<u8>))?.ok_or_else(headless)
+    /// [`Error::Corrupt`] if that of the changes is missing; else as every read.
+    pub async fn audit_head(&mut self, chain: &str) -> Result<(i64, Vec<u8>)> {
+        if chain.is_empty() {
+            return maybe!(self, HEAD => (i64, Vec<u8>))?.ok_or_else(headless);
+        }
+        Ok(maybe!(self, HEAD_OF => (i64, Vec<u8>); chain)?.unwrap_or_default())
+    }
+
+    /// Where every chain ends, by name; that of the changes first.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn audit_chains(&mut self) -> Result<Vec<ChainEnd>> {
+        let rows = all!(self, HEADS => (String, i64, Vec<u8>))?;
+        let end = |(chain, sequence, hash)| ChainEnd { chain, sequence, hash };
+        Ok(rows.into_iter().map(end).collect())
     }
 }
 
 impl Tx {
-    /// Appends a record of `event`; the writer numbers and chains it.
+    /// Appends a record of `event` to the chain of changes; the writer numbers and chains it.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the head of the chain is missing; else as every write.
     pub async fn append_audit(&mut self, event: Event) -> Result<Record> {
         let (newest, previous) = match self.pending.head() {
             Some(head) => (head.sequence, head.hash.clone()),
-            None => self.audit_head().await?,
+            None => self.audit_head("").await?,
         };
         let sequence = newest + 1;
-        let hash = chain(&previous, sequence, &event);
-        run!(self, APPEND; sequence; event.at.millis(); event.what.as_str(); event.project.as_str();
+        let hash = link("", &previous, sequence, &event);
+        run!(self, APPEND; ""; sequence; event.at.millis(); event.what.as_str(); event.project.as_str();
             event.actor.as_str(); event.account.as_str(); event.subject.as_str(); i64::from(event.granted);
             i64::from(event.reason); event.address.as_str(); event.detail.as_str(); hash.as_slice())?;
         self.pending.move_head(Head { sequence, hash: hash.clone() });
-        Ok(Record { sequence, event, hash })
+        Ok(Record { chain: String::new(), sequence, event, hash })
     }
 
-    /// Writes down where the chain ends now; the last thing before the commit.
+    /// Writes down where the chain of changes ends now; the last thing before the commit.
     pub(super) async fn seal_audit(&mut self) -> Result<()> {
         let Some(Head { sequence, hash }) = self.pending.head().cloned() else { return Ok(()) };
         match run!(self, SEAL_HEAD; sequence; hash.as_slice())? {
@@ -98,16 +139,68 @@ impl Tx {
             _ => Err(headless()),
         }
     }
+
+    /// Appends records of `events` to a chain that ends at `head`, and says where it ends then.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] or [`Error::Conflict`] if it ends somewhere else: look again, and nothing of this is kept.
+    pub(super) async fn extend_chain(
+        &mut self,
+        chain: &str,
+        head: &Head,
+        events: &[&Event],
+    ) -> Result<Head> {
+        let mut end = head.clone();
+        let mut records = Vec::with_capacity(events.len());
+        for event in events {
+            let sequence = end.sequence + 1;
+            end = Head { sequence, hash: link(chain, &end.hash, sequence, event) };
+            records.push((*event, end.clone()));
+        }
+        let moved = match head.sequence {
+            0 => run!(self, BEGIN_CHAIN; chain; end.sequence; end.hash.as_slice())?,
+            from => run!(self, MOVE_HEAD; chain; end.sequence; end.hash.as_slice(); from)?,
+        };
+        if moved != 1 {
+            return Err(Error::Stale { what: "audit_chains" });
+        }
+        for (text, rows) in APPEND_MANY.chunks(&records) {
+            on!(self, wire => {
+                let mut query = sqlx::query(text);
+                for (event, Head { sequence, hash }) in rows {
+                    query = query.bind(chain).bind(*sequence).bind(event.at.millis())
+                        .bind(event.what.as_str()).bind(event.project.as_str())
+                        .bind(event.actor.as_str()).bind(event.account.as_str())
+                        .bind(event.subject.as_str()).bind(i64::from(event.granted))
+                        .bind(i64::from(event.reason)).bind(event.address.as_str())
+                        .bind(event.detail.as_str()).bind(hash.as_slice());
+                }
+                query.execute(wire).await.map(drop)
+            })?;
+        }
+        Ok(end)
+    }
+}
+
+/// Where a page of records begins, from its token: before this time, chain and number.
+fn place(token: &str) -> (i64, &str, i64) {
+    let parts = token.split_once('/').and_then(|(at, rest)| Some((at, rest.split_once('/')?)));
+    let numbers = parts.and_then(|(at, (sequence, chain))| {
+        Some((at.parse().ok()?, chain, sequence.parse().ok()?))
+    });
+    numbers.unwrap_or((i64::MAX, "", 0))
 }
 
 /// The first record of `records` that does not follow from the one before it; `previous` is what stands before them all.
 ///
-/// `(0, &[])` stands before the very first record.
+/// `(0, &[])` stands before the very first record of a chain. They have to be of one chain.
 pub fn first_break(previous: (i64, &[u8]), records: &[Record]) -> Option<i64> {
     let (mut sequence, mut hash) = previous;
+    let name = records.first().map_or("", |first| first.chain.as_str());
     for record in records {
         sequence += 1;
-        if record.sequence != sequence || record.hash != chain(hash, sequence, &record.event) {
+        let fits = record.chain == name && record.sequence == sequence;
+        if !fits || record.hash != link(name, hash, sequence, &record.event) {
             return Some(sequence);
         }
         hash = &record.hash;
@@ -116,8 +209,11 @@ pub fn first_break(previous: (i64, &[u8]), records: &[Record]) -> Option<i64> {
 }
 
 /// SHA-256 over the previous hash and every column of the record, each with its name, kind and length.
-fn chain(previous: &[u8], sequence: i64, event: &Event) -> Vec<u8> {
-    let record = Canonical::new("audit", [0; 16], sequence.unsigned_abs())
+fn link(chain: &str, previous: &[u8], sequence: i64, event: &Event) -> Vec<u8> {
+    let record = Canonical::new("audit", [0; 16], sequence.unsigned_abs());
+    // The chain of changes is older than the names, and its records are hashed as they always were.
+    let record = if chain.is_empty() { record } else { record.text("chain", chain) };
+    let record = record
         .bytes("previous", previous)
         .number("at", event.at.millis())
         .text("what", event.what.as_str())
@@ -137,6 +233,12 @@ fn headless() -> Error {
     Error::Corrupt { table: "audit_head", column: "sequence", id: "1".into() }
 }
 
+/// The texts that are made, for the test that prepares them.
+#[cfg(test)]
+pub(super) fn made() -> impl Iterator<Item = &'static str> {
+    APPEND_MANY.all()
+}
+
 impl AuditRow {
     fn read(self) -> Result<Record> {
         let number = self.sequence.to_string();
@@ -153,6 +255,6 @@ impl AuditRow {
             address: self.address,
             detail: self.detail,
         };
-        Ok(Record { sequence: self.sequence, event, hash: self.hash })
+        Ok(Record { chain: self.chain, sequence: self.sequence, event, hash: self.hash })
     }
 }

@@ -52,6 +52,11 @@ impl Bell {
         drop(self.0.send(account));
     }
 
+    /// Listens to all of its rings.
+    pub fn rings(&self) -> Rings {
+        Rings(self.0.subscribe())
+    }
+
     /// Resolves at the next ring for this account.
     pub async fn rung_for(&self, account: AccountId) {
         let mut rings = self.0.subscribe();
@@ -62,6 +67,30 @@ impl Bell {
                 Err(broadcast::error::RecvError::Lagged(_)) => return,
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
+        }
+    }
+}
+
+/// What was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// It rang for this account.
+    For(AccountId),
+    /// It rang more often than could be listened to.
+    Missed,
+}
+
+/// Hears every ring from now on.
+#[derive(Debug)]
+pub struct Rings(broadcast::Receiver<AccountId>);
+
+impl Rings {
+    /// The next ring; `None` when there is no bell any more.
+    pub async fn next(&mut self) -> Option<Rung> {
+        match self.0.recv().await {
+            Ok(account) => Some(Rung::For(account)),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(Rung::Missed),
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 }

@@ -161,7 +161,7 @@ impl Conn {
 
 /// Writing goes by turns: within a SQLite file by its write lock, among brokers on one PostgreSQL by an
 /// advisory lock. So no two writers ever hold rows that the other waits for, and what a job read stays true until its
-/// commit, on either engine alike.
+/// commit, on either engine alike. Decisions take no turn (`lane.rs`): they write to no row that exists.
 mod sql {
     pub(super) const BEGIN_SQLITE: &str = "begin immediate";
     pub(super) const BEGIN_POSTGRES: &str = "begin";
@@ -186,6 +186,16 @@ impl Tx {
                 run!(conn, sql::BEGIN_POSTGRES)?;
                 run!(conn, sql::TURN_POSTGRES)?
             }
+        };
+        Ok(Self { conn, pending: Pending::default() })
+    }
+
+    /// Opens a transaction that takes no turn: for what needs none, since it only appends rows that nobody else names.
+    pub(super) async fn begin_beside(mut conn: Conn) -> Result<Self> {
+        conn.1 = None;
+        match &conn.0 {
+            Wire::Sqlite(_) => run!(conn, sql::BEGIN_SQLITE)?,
+            Wire::Postgres(_) => run!(conn, sql::BEGIN_POSTGRES)?,
         };
         Ok(Self { conn, pending: Pending::default() })
     }

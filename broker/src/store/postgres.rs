@@ -1,7 +1,7 @@
 //! Opens the server engine.
 //!
 //! Never waits without a bound: connecting, statements, locks and idle transactions all have one, so a slow or stuck
-//! database sheds load instead of gathering it. Invariants: readers cannot write; one connection writes; a server off
+//! database sheds load instead of gathering it. Invariants: readers cannot write; two connections write (`writer.rs`, `lane.rs`); a server off
 //! loopback is spoken to over verified TLS unless the URL says otherwise. Next: `migrations.rs`.
 
 use std::str::FromStr;
@@ -28,21 +28,21 @@ const WRITING: &str = "set statement_timeout = '5s'; set lock_timeout = '5s'; \
 
 /// Connects.
 pub(super) async fn open(url: &Secret, max_connections: u32) -> Result<Opened> {
-    if max_connections < 3 {
+    if max_connections < 4 {
         return Err(Error::Settings {
-            why: "max_connections must be at least 3: one writes, one listens, the others read"
+            why: "max_connections must be at least 4: two write, one listens, the others read"
                 .into(),
         });
     }
     let options = options(url)?;
     let writer: PgPool =
-        pool(1, WRITING).connect_with(options.clone()).await.map_err(|error| match Error::from(
+        pool(2, WRITING).connect_with(options.clone()).await.map_err(|error| match Error::from(
             error,
         ) {
             Error::Busy => Error::Unreachable { why: "no connection in time".into() },
             other => other,
         })?;
-    let readers = pool(max_connections - 1, READING).connect_lazy_with(options);
+    let readers = pool(max_connections - 2, READING).connect_lazy_with(options);
     Ok(Opened { readers: Pool::Postgres(readers), writer: Pool::Postgres(writer), lock: None })
 }
 

@@ -3,8 +3,9 @@
 //! Never a token. Invariant: only the adapter that opened a session renews and reports it, and a renewal is counted in the
 //! statement that allows it. Next: `service/open_session`, `service/renew_session`.
 
-use super::engine::{Conn, Tx, all, maybe, run, statements};
+use super::engine::{Conn, Tx, all, maybe, on, run, statements};
 use super::error::Result;
+use super::many::Many;
 use super::row::{Cells, millis, row, time};
 use crate::clock::Time;
 use crate::domain::ids::{AccountId, CallerId, CredentialId, SessionId};
@@ -45,6 +46,16 @@ statements! {
     FORGET_SESSIONS = "delete from mail_sessions where opened_at < $1";
 }
 
+/// Many sessions at once.
+static OPEN_MANY: Many =
+    Many::new(concat!("insert into mail_sessions (", session_columns!(), ") values"), 12);
+
+/// The texts that are made, for the test that prepares them.
+#[cfg(test)]
+pub(super) fn made() -> impl Iterator<Item = &'static str> {
+    OPEN_MANY.all()
+}
+
 impl Conn {
     /// One.
     ///
@@ -75,6 +86,27 @@ impl Tx {
             it.client_address.as_str(); it.opened_at.millis(); millis(it.ended_at); it.renewals;
             it.upstream.as_str(); it.bytes_up; it.bytes_down)
         .map(drop)
+    }
+
+    /// Opens many.
+    ///
+    /// # Errors
+    /// As [`insert_mail_session`](Self::insert_mail_session).
+    pub(super) async fn insert_mail_sessions(&mut self, sessions: &[&MailSession]) -> Result<()> {
+        for (text, rows) in OPEN_MANY.chunks(sessions) {
+            on!(self, wire => {
+                let mut query = sqlx::query(text);
+                for it in rows {
+                    query = query.bind(it.id.bytes().to_vec()).bind(it.adapter.bytes().to_vec())
+                        .bind(it.credential.bytes().to_vec()).bind(it.account.bytes().to_vec())
+                        .bind(it.protocol.as_str()).bind(it.client_address.as_str())
+                        .bind(it.opened_at.millis()).bind(millis(it.ended_at)).bind(it.renewals)
+                        .bind(it.upstream.as_str()).bind(it.bytes_up).bind(it.bytes_down);
+                }
+                query.execute(wire).await.map(drop)
+            })?;
+        }
+        Ok(())
     }
 
     /// Counts a renewal. `None` if the session is not `adapter`'s, has ended, or had `most` renewals.

@@ -7,6 +7,7 @@ mod accounts;
 mod apps;
 mod audit;
 mod consents;
+mod deciding;
 mod engines;
 mod grants;
 mod opening;

@@ -1,26 +1,20 @@
 //! The one writer: jobs from a bounded queue, a group of them per transaction, answers after the commit.
 //!
 //! Never lets go of a job: a caller may leave, its job still runs to a clean end. Invariants: one group at a time; each
-//! job in its own savepoint, so that it fails alone; nobody is told "done" before the commit; after any trouble with the
-//! transaction itself the connection is thrown away, never reused. A lost database costs each waiting caller one error,
-//! not a growing queue: until the next attempt is due, groups are refused at once. Next: `engine.rs` has the
-//! transaction; the issue on decisions adds its group commit here.
+//! job in its own savepoint, so that it fails alone; nobody is told "done" before the commit. Next: `engine.rs` has the
+//! transaction, `desk.rs` the connection; what is handed out goes through `lane.rs`, which needs no savepoints.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::engine::{Conn, Pool, Tx};
+use super::desk::Desk;
+use super::engine::{Conn, Tx};
 use super::error::{Error, Result};
-use super::sqlite::Lock;
-use crate::tasks::Tasks;
 use crate::telemetry::metrics;
 
 /// What a job does with the transaction.
@@ -30,10 +24,6 @@ pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 const QUEUE: usize = 1024;
 /// Jobs that share one transaction.
 const GROUP: usize = 64;
-/// How long a group may take, from `begin` to the end of `commit`.
-const GROUP_DEADLINE: Duration = Duration::from_secs(10);
-/// The pause after a failed attempt to connect doubles between these.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// The way into the queue.
 #[derive(Clone)]
@@ -41,16 +31,10 @@ pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Queued>>,
 }
 
-/// Spawns the writer; it ends when `tasks` stop, after what is queued then.
-pub(super) fn start(pool: Pool, lock: Option<Arc<Lock>>, tasks: &Tasks) -> Writer {
+/// A queue and the way into it.
+pub(super) fn queue() -> (Writer, mpsc::Receiver<Box<dyn Queued>>) {
     let (queue, jobs) = mpsc::channel(QUEUE);
-    let stopping = tasks.stopping();
-    let desk = Desk { pool, conn: None, pause: BACKOFF.0, retry_at: Instant::now() };
-    drop(tasks.spawn(async move {
-        desk.serve(jobs, stopping).await;
-        drop(lock);
-    }));
-    Writer { queue }
+    (Writer { queue }, jobs)
 }
 
 impl Writer {
@@ -68,7 +52,7 @@ impl Writer {
 }
 
 /// A job whose result type the writer does not care about.
-trait Queued: Send {
+pub(super) trait Queued: Send {
     /// Does the work. An error if it is to be undone.
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Work<'t, ()>;
 
@@ -110,72 +94,27 @@ where
     }
 }
 
-/// Where the writer sits: its connection and when to try for a new one.
-struct Desk {
-    pool: Pool,
-    conn: Option<Conn>,
-    pause: Duration,
-    retry_at: Instant,
-}
-
-impl Desk {
-    async fn serve(
-        mut self,
-        mut jobs: mpsc::Receiver<Box<dyn Queued>>,
-        stopping: impl Future<Output = ()>,
-    ) {
-        let mut group = Vec::with_capacity(GROUP);
-        let mut stopping = std::pin::pin!(stopping);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut stopping, if !jobs.is_closed() => { jobs.close(); continue }
-                taken = jobs.recv_many(&mut group, GROUP) => if taken == 0 { break },
-            }
-            let began = Instant::now();
-            let end = self.commit(&mut group).await;
-            metrics::written(group.len(), began.elapsed());
-            for job in group.drain(..) {
-                job.answer(end.clone());
-            }
+/// Commits groups until it is told to stop, then what is queued.
+pub(super) async fn serve(
+    desk: Arc<Mutex<Desk>>,
+    mut jobs: mpsc::Receiver<Box<dyn Queued>>,
+    stopping: impl Future<Output = ()>,
+) {
+    let mut group = Vec::with_capacity(GROUP);
+    let mut stopping = std::pin::pin!(stopping);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stopping, if !jobs.is_closed() => { jobs.close(); continue }
+            taken = jobs.recv_many(&mut group, GROUP) => if taken == 0 { break },
         }
-        drop(self.conn.take());
-        self.pool.close().await;
-    }
-
-    /// One group, one transaction. An error is the whole group's.
-    async fn commit(&mut self, group: &mut [Box<dyn Queued>]) -> Result<()> {
-        let conn = self.connection().await?;
-        let work = unwinding(AssertUnwindSafe(transact(conn, group)));
-        match tokio::time::timeout(GROUP_DEADLINE, work).await {
-            Ok(Ok(ended)) => self.conn = Some(ended?),
-            Ok(Err(Panic)) => return Err(Error::Panicked),
-            Err(_) => return Err(Error::Unreachable { why: "no answer in time".into() }),
-        }
-        Ok(())
-    }
-
-    async fn connection(&mut self) -> Result<Conn> {
-        if let Some(conn) = self.conn.take() {
-            return Ok(conn);
-        }
-        if Instant::now() < self.retry_at {
-            return Err(Error::Unreachable { why: "waiting to connect again".into() });
-        }
-        match self.pool.acquire().await {
-            Ok(conn) => {
-                self.pause = BACKOFF.0;
-                Ok(conn.closing_on_drop())
-            }
-            Err(error) => {
-                self.retry_at = Instant::now() + self.pause;
-                self.pause = (self.pause * 2).min(BACKOFF.1);
-                tracing::warn!(%error, "the writer cannot connect to the database");
-                Err(match error {
-                    Error::Busy => Error::Unreachable { why: "no connection in time".into() },
-                    other => other,
-                })
-            }
+        let mut desk = desk.lock().await;
+        let began = Instant::now();
+        let end = desk.work(|conn| transact(conn, &mut group)).await;
+        drop(desk);
+        metrics::written(group.len(), began.elapsed());
+        for job in group.drain(..) {
+            job.answer(end.clone());
         }
     }
 }
@@ -208,19 +147,6 @@ async fn undo(tx: &mut Tx, because: Error) -> Result<()> {
         Error::Full { .. } | Error::Unreachable { .. } => because,
         _ => error,
     })
-}
-
-struct Panic;
-
-/// Awaits `work`; a panic in it becomes a value, so that the writer outlives the job.
-async fn unwinding<F: Future>(work: AssertUnwindSafe<F>) -> std::result::Result<F::Output, Panic> {
-    let mut work = std::pin::pin!(work.0);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(_) => Poll::Ready(Err(Panic)),
-    })
-    .await
 }
 
 impl fmt::Debug for Writer {

@@ -67,12 +67,17 @@ figures! {
     HTTP, "http_requests_total", Counter, ["class"], "Browser requests answered, by class of status: 2xx, 3xx, 4xx, 5xx.";
     HTTP_SECONDS, "http_request_seconds", Seconds, [], "How long browser requests took.";
     WRITE_SECONDS, "store_write_seconds", Seconds, [], "How long the writer took to commit a group.";
+    DECISION_SECONDS, "decision_commit_seconds", Seconds, [], "How long the decision lane took to judge and commit a group.";
+    DECISION_SIZE, "decision_group", Size, [], "How many decisions were committed in one group.";
+    DECISIONS_WAITING, "decisions_waiting", Gauge, [], "Decisions that waited when the last group was committed.";
+    OVERTAKEN, "decisions_overtaken_total", Counter, [], "Decisions made again since rights they were made on had changed.";
+    SHED, "calls_shed_total", Counter, [], "Calls refused at the door because too many were in hand.";
     WRITE_SIZE, "store_write_jobs", Size, [], "How many jobs were committed in one group.";
 }
 
 const SECONDS: [f64; 12] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0];
-const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Starts counting, for the whole process; the handle shows the figures. Until then, events are counted nowhere.
 ///
@@ -187,6 +192,24 @@ pub fn written(jobs: usize, took: Duration) {
     histogram!(WRITE_SIZE).record(u32::try_from(jobs).unwrap_or(u32::MAX));
 }
 
+/// The decision lane committed a group of `decisions` in `took`, and `waiting` wait by now.
+pub fn decided(decisions: usize, waiting: usize, took: Duration) {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    histogram!(DECISION_SECONDS).record(took);
+    histogram!(DECISION_SIZE).record(count(decisions));
+    gauge!(DECISIONS_WAITING).set(count(waiting));
+}
+
+/// A decision is made again.
+pub fn overtaken() {
+    counter!(OVERTAKEN).increment(1);
+}
+
+/// A call was refused at the door.
+pub fn shed() {
+    counter!(SHED).increment(1);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +239,9 @@ mod tests {
         grpc("GetAccessToken", "Ok", Duration::from_millis(1));
         http("2xx", Duration::from_millis(1));
         written(3, Duration::from_millis(4));
+        decided(3, 1, Duration::from_millis(4));
+        overtaken();
+        shed();
     }
 
     #[test]

@@ -2938,7 +2938,7 @@ pub mod account_service_server {
 /// One record. Names ids and reasons, never secrets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuditRecord {
-    /// Counts up without gaps.
+    /// Counts up without gaps in its chain.
     #[prost(int64, tag = "1")]
     pub sequence: i64,
     /// When.
@@ -2966,12 +2966,17 @@ pub struct AuditRecord {
     /// The client's address where one is known.
     #[prost(string, tag = "9")]
     pub address: ::prost::alloc::string::String,
-    /// SHA-256 over the previous record's hash and this record.
+    /// SHA-256 over the hash of the previous record of the chain and this record.
     #[prost(bytes = "vec", tag = "10")]
     pub hash: ::prost::alloc::vec::Vec<u8>,
     /// The target of a token, the protocol of a session. May be empty.
     #[prost(string, tag = "11")]
     pub detail: ::prost::alloc::string::String,
+    /// The chain it is in. Empty for changes, which all brokers that share a
+    /// database write to one chain; else the broker that handed something out or
+    /// refused it.
+    #[prost(string, tag = "12")]
+    pub chain: ::prost::alloc::string::String,
 }
 /// Lists records.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3093,7 +3098,7 @@ pub mod audit_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Lists records, newest first.
+        /// Lists records, newest first; those of one time by chain and number.
         pub async fn list_audit_records(
             &mut self,
             request: impl tonic::IntoRequest<super::ListAuditRecordsRequest>,
@@ -3136,7 +3141,7 @@ pub mod audit_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with AuditServiceServer.
     #[async_trait]
     pub trait AuditService: std::marker::Send + std::marker::Sync + 'static {
-        /// Lists records, newest first.
+        /// Lists records, newest first; those of one time by chain and number.
         async fn list_audit_records(
             &self,
             request: tonic::Request<super::ListAuditRecordsRequest>,
@@ -7049,6 +7054,40 @@ pub struct GetSystemStatusResponse {
     /// The broker process that answers, as leases and attempts name it.
     #[prost(string, tag = "16")]
     pub replica: ::prost::alloc::string::String,
+    /// How the broker process that answers decides and records what it hands out.
+    #[prost(message, optional, tag = "20")]
+    pub decisions: ::core::option::Option<Decisions>,
+}
+/// How a broker process decides and records what it hands out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Decisions {
+    /// Answers may leave before their record is durable: a crash may lose the
+    /// records of the last milliseconds, and a revocation acts within
+    /// `relaxed_lag`. False unless an operator chose it.
+    #[prost(bool, tag = "1")]
+    pub relaxed: bool,
+    /// The rights epoch: how many changes of rights there have been.
+    #[prost(int64, tag = "2")]
+    pub epoch: i64,
+    /// How many of them this process has not looked at yet. It looks before it
+    /// answers, so a process without calls is behind and that is no trouble.
+    #[prost(int64, tag = "3")]
+    pub epoch_lag: i64,
+    /// Decisions that wait to be recorded, and how many may.
+    #[prost(uint32, tag = "4")]
+    pub waiting: u32,
+    /// More are refused.
+    #[prost(uint32, tag = "5")]
+    pub room: u32,
+    /// How long the last group took to be judged and recorded.
+    #[prost(message, optional, tag = "6")]
+    pub last_commit: ::core::option::Option<::prost_types::Duration>,
+    /// The audit chain of this process.
+    #[prost(string, tag = "7")]
+    pub chain: ::prost::alloc::string::String,
+    /// In the relaxed mode, how long a revocation may take to act.
+    #[prost(message, optional, tag = "8")]
+    pub relaxed_lag: ::core::option::Option<::prost_types::Duration>,
 }
 /// How a token endpoint answers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -134,10 +134,8 @@ async fn an_attack_does_not_flood_the_audit_and_each_guess_is_counted() -> Resul
         let audit = world.operator.audit().await?;
         let alone = audit.iter().filter(|it| it.event == "session" && !it.granted).count();
         let sums: Vec<_> = audit.iter().filter(|it| it.event == "session.refusals").collect();
-        let summed: u32 = sums
-            .iter()
-            .filter_map(|it| it.detail.rsplit(' ').next()?.parse::<u32>().ok())
-            .sum();
+        let summed: u32 =
+            sums.iter().filter_map(|it| it.detail.rsplit(' ').next()?.parse::<u32>().ok()).sum();
         assert_eq!(u32::try_from(alone)? + summed, GUESSES, "{sums:?}");
         assert!(alone + sums.len() < 200, "{alone} and {}", sums.len());
         let id = credential.name.rsplit('/').next().unwrap_or_default();

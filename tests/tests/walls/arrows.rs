@@ -7,7 +7,7 @@ use crate::finding::Finding;
 use crate::rust::{self, Named};
 
 /// The rooms, cellar first, each with the rooms it may name. Everybody may name itself.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("entropy", &[]),
     ("clock", &[]),
     ("failpoint", &[]),
@@ -16,11 +16,13 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("domain", &["clock", "entropy"]),
     ("seal", &["domain", "clock", "entropy"]),
     ("spill", &["domain", "clock", "entropy"]),
-    ("store", &["domain", "clock", "tasks", "telemetry"]),
+    ("store", &["domain", "clock", "tasks", "telemetry", "failpoint"]),
     ("providers", &["domain", "clock", "entropy", "telemetry"]),
+    ("memory", &["store", "providers", "seal", "domain", "clock", "tasks"]),
     (
         "service",
         &[
+            "memory",
             "store",
             "providers",
             "seal",
@@ -33,10 +35,10 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "failpoint",
         ],
     ),
-    ("callers", &["service", "store", "seal", "domain", "clock", "tasks", "telemetry"]),
     ("chores", &["service", "tasks"]),
+    ("callers", &["service", "memory", "store", "seal", "domain", "clock", "tasks", "telemetry"]),
     ("scheduler", &["service", "domain", "clock", "tasks", "telemetry"]),
-    ("grpc", &["service", "callers", "domain", "clock", "tasks", "telemetry"]),
+    ("grpc", &["service", "memory", "callers", "domain", "clock", "tasks", "telemetry"]),
     ("http", &["service", "callers", "domain", "clock", "entropy", "tasks", "telemetry"]),
     // Each part owns its settings; config only fills them.
     ("config", &["domain", "seal", "store", "providers", "service", "grpc", "http", "telemetry"]),

@@ -22,11 +22,11 @@ each_engine! {
         assert!(failed.is_err());
         assert_eq!((first, second), (1, 2));
         let mut conn = store.read().await.unwrap();
-        let records = conn.audit_after(0).await.unwrap();
+        let records = conn.audit_after("", 0).await.unwrap();
         assert_eq!(records[0].event, event("ann"));
         assert_eq!(records[1].event, event("bob"));
         assert_eq!(first_break((0, &[]), &records), None);
-        assert_eq!(conn.audit_head().await, Ok((2, records[1].hash.clone())));
+        assert_eq!(conn.audit_head("").await, Ok((2, records[1].hash.clone())));
     }
 
     async fn a_changed_or_missing_record_breaks_the_chain(home) {
@@ -34,12 +34,12 @@ each_engine! {
         for account in ["ann", "bob", "cid"] {
             record(&store, account).await;
         }
-        let whole = store.read().await.unwrap().audit_after(0).await.unwrap();
+        let whole = store.read().await.unwrap().audit_after("", 0).await.unwrap();
         assert_eq!(first_break((0, &[]), &[whole[0].clone(), whole[2].clone()]), Some(2));
         assert_eq!(first_break((1, &whole[0].hash), &whole[1..]), None);
         store.write(|tx| Box::pin(async move { run!(tx, "update audit set granted = 0 where sequence = 2") }))
             .await.unwrap();
-        let touched = store.read().await.unwrap().audit_after(0).await.unwrap();
+        let touched = store.read().await.unwrap().audit_after("", 0).await.unwrap();
         assert_eq!(first_break((0, &[]), &touched), Some(2));
     }
 
@@ -89,7 +89,7 @@ async fn two_brokers_on_one_server_write_one_chain() {
             record(&two, "dan")
         );
     }
-    let records = two.read().await.unwrap().audit_after(0).await.unwrap();
+    let records = two.read().await.unwrap().audit_after("", 0).await.unwrap();
     assert_eq!(records.len(), 80);
     assert_eq!(first_break((0, &[]), &records), None);
 }

@@ -70,7 +70,7 @@ impl Home {
                 return None;
             }
         };
-        Some(Self { settings: Settings::Postgres { url, max_connections: 4 }, _dir: None })
+        Some(Self { settings: Settings::Postgres { url, max_connections: 6 }, _dir: None })
     }
 
     pub(super) async fn open(&self) -> Store {

@@ -16,7 +16,7 @@ use crate::domain::mail::{MailHost, MailProtocol};
 use crate::domain::secret::Sealed;
 use crate::domain::session::MailSession;
 use crate::entropy::Entropy;
-use crate::store::Store;
+use crate::store::{Decision, Sight, Store};
 
 pub(super) const NOW: Time = Time::from_millis(1_800_000_000_123);
 
@@ -282,6 +282,11 @@ pub(super) fn event(account: &str) -> Event {
         address: "192.0.2.9".into(),
         detail: "mail".into(),
     }
+}
+
+/// A token that was handed out, on what was looked at.
+pub(super) fn decision(account: &str, basis: &[Sight]) -> Decision {
+    Decision { basis: basis.to_vec(), event: event(account), session: None }
 }
 
 /// Stores an app and an account of it.

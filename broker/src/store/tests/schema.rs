@@ -33,8 +33,10 @@ each_engine! {
     async fn every_statement_prepares(home) {
         let store = home.open().await;
         let mut conn = store.read().await.unwrap();
-        for (file, statements) in STATEMENTS {
-            for (name, text) in *statements {
+        let made = audit::made().chain(sessions::made()).map(|text| ("many", ("made", text)));
+        let declared = STATEMENTS.iter().flat_map(|(file, all)| all.iter().map(move |one| (*file, *one)));
+        for (file, (name, text)) in declared.chain(made) {
+            {
                 let text = text.into_sql_str();
                 let prepared = match &mut conn.0 {
                     Wire::Sqlite(conn) => conn.prepare(text).await.map(drop),

@@ -77,9 +77,9 @@ each_engine! {
         assert_eq!((first.unwrap().sequence, last.unwrap().sequence), (1, 2));
         good().await.unwrap();
         let mut conn = store.read().await.unwrap();
-        let records = conn.audit_after(0).await.unwrap();
+        let records = conn.audit_after("", 0).await.unwrap();
         assert_eq!((records.len(), first_break((0, &[]), &records)), (3, None));
-        assert_eq!(conn.audit_head().await.unwrap(), (3, records[2].hash.clone()));
+        assert_eq!(conn.audit_head("").await.unwrap(), (3, records[2].hash.clone()));
     }
 
     async fn a_job_that_hides_a_failed_statement_is_rolled_back_alone(home) {

@@ -1,0 +1,42 @@
+//! The last step of handing something out: the decision is judged by the newest rights and recorded.
+//!
+//! Never hands out anything itself. Invariant: what [`decide`](Service::decide) has not let through is not answered with: the
+//! door asks again from the beginning, who calls and what for, when it is told [`Error::Overtaken`]. Next: `store/lane.rs`.
+
+use crate::domain::event::{Event, What};
+use crate::domain::session::MailSession;
+use crate::failpoint;
+use crate::memory::Basis;
+use crate::service::{Error, Service};
+use crate::store::{Decision, Verdict};
+
+/// How often a door asks again when rights change under a decision.
+pub const TRIES: usize = 5;
+
+impl Service {
+    /// Lets a decision through once it is recorded, or, in the relaxed mode and for tokens, soon will be.
+    pub(super) async fn decide(
+        &self,
+        basis: Basis,
+        event: Event,
+        session: Option<MailSession>,
+    ) -> Result<(), Error> {
+        let early = self.parts.decisions.relaxed && event.what == What::Token;
+        let decision = Decision { basis: basis.into_sights(), event, session };
+        failpoint::reach("decision.made");
+        let verdict = match early {
+            true => self.parts.store.decide_relaxed(decision).await?,
+            false => self.parts.store.decide(decision).await?,
+        };
+        failpoint::reach("decision.recorded");
+        match verdict {
+            Verdict::Stands => Ok(()),
+            Verdict::Overtaken => Err(Error::Overtaken),
+        }
+    }
+
+    /// Whether a decision made now would find no room in the queue.
+    pub fn is_swamped(&self) -> bool {
+        self.parts.store.is_swamped()
+    }
+}

@@ -1,0 +1,361 @@
+//! The decision lane: what is handed out is judged once more, recorded and committed, in groups (promises P1 and P3).
+//!
+//! A decision comes with what it was made on: rows that may be remembered, each with the epoch it was seen at. The lane
+//! gathers what has come while it committed, opens one transaction on the primary after the last of them came, reads the
+//! rights epoch there and what changed, and sends back what was made on something that has changed since. The others'
+//! records go in together, and who waits is answered after the commit. A change of rights raises the epoch in its own
+//! transaction and is acknowledged after that one's commit, so whatever comes later is judged knowing it: no lock is needed,
+//! by one broker or by many, and none is taken.
+//! Never waits for more to come. Invariants: no answer before the commit; a group that fails hands out nothing; a decision
+//! that cannot be written fails alone; the queue is bounded, and who finds it full is told at once.
+//! Next: `changes.rs` remembers what changed, `audit.rs` chains; `service/decide.rs` brings the decisions.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::changes::{Changes, Sight};
+use super::desk::Desk;
+use super::engine::{Conn, Tx};
+use super::error::{Error, Result};
+use super::pending::Head;
+use crate::domain::event::Event;
+use crate::domain::session::MailSession;
+use crate::telemetry::metrics;
+
+/// Decisions that may wait; more are refused with [`Error::Busy`].
+const QUEUE: usize = 1024;
+/// Decisions that share one transaction.
+const GROUP: usize = 512;
+/// How often a group is begun again that lost a race with another writer.
+const TRIES: usize = 4;
+/// How many steps of the epoch are read at once; who is further behind forgets everything.
+const STEPS: i64 = 4096;
+/// How long ago the epoch may have been looked at for an answer before the commit, where that is allowed.
+pub const RELAXED_LAG: Duration = Duration::from_millis(50);
+
+/// What is to be handed out or refused, and on what that was decided.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Everything that was looked at.
+    pub basis: Vec<Sight>,
+    /// The record of it.
+    pub event: Event,
+    /// The session that it opens.
+    pub session: Option<MailSession>,
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stands and is recorded.
+    Stands,
+    /// Something it was made on has changed: decide again. Nothing was recorded.
+    Overtaken,
+}
+
+/// How the lane is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneState {
+    /// The rights epoch up to which this broker knows all changes.
+    pub known_epoch: i64,
+    /// Decisions that wait now.
+    pub waiting: usize,
+    /// Decisions that may wait.
+    pub room: usize,
+    /// How long the last group took to commit.
+    pub last_commit: Duration,
+    /// The chain of this broker's records.
+    pub chain: String,
+}
+
+/// How the lane judges.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Whether the epoch is looked at; a test leaves that out, to see what it is for.
+    pub(super) heeds_epoch: bool,
+    /// How old that look may be for an answer before the commit.
+    pub(super) relaxed_lag: Duration,
+}
+
+/// The way into the lane.
+#[derive(Clone)]
+pub(super) struct Lane {
+    queue: mpsc::Sender<Waiting>,
+    shared: Arc<Shared>,
+}
+
+/// What the lane and those who use it both see.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) changes: Changes,
+    rules: Rules,
+    chain: String,
+    born: Instant,
+    /// When the epoch was last looked at, in microseconds since then; 0 for never.
+    looked: AtomicU64,
+    /// How long the last group took, in microseconds.
+    took: AtomicU64,
+}
+
+/// A decision in the queue; nobody waits for its end in the relaxed mode.
+pub(super) struct Waiting {
+    decision: Decision,
+    answer: Option<oneshot::Sender<Result<Verdict>>>,
+    verdict: Verdict,
+}
+
+/// The other end of the queue.
+pub(super) struct Clerk {
+    pub(super) desk: Arc<Mutex<Desk>>,
+    pub(super) queue: mpsc::Receiver<Waiting>,
+    pub(super) shared: Arc<Shared>,
+    /// Where the chain ends, if that is known.
+    pub(super) head: Option<Head>,
+}
+
+/// A lane whose records go to `chain`, and who works it. All changes up to `epoch` are known.
+pub(super) fn lane(
+    desk: Arc<Mutex<Desk>>,
+    (chain, epoch): (String, i64),
+    rules: Rules,
+) -> (Lane, Clerk) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let shared = Arc::new(Shared {
+        changes: Changes::beginning_at(epoch),
+        rules,
+        chain,
+        born: Instant::now(),
+        looked: AtomicU64::new(0),
+        took: AtomicU64::new(0),
+    });
+    let clerk = Clerk { desk, queue, shared: Arc::clone(&shared), head: None };
+    (Lane { queue: sender, shared }, clerk)
+}
+
+impl Lane {
+    /// See [`Store::decide`](super::Store::decide).
+    pub(super) async fn decide(&self, decision: Decision) -> Result<Verdict> {
+        let (answer, end) = oneshot::channel();
+        self.enter(decision, Some(answer))?;
+        end.await.unwrap_or(Err(Error::Unreachable { why: "the lane ended".into() }))
+    }
+
+    /// See [`Store::decide_relaxed`](super::Store::decide_relaxed).
+    pub(super) async fn decide_relaxed(&self, decision: Decision) -> Result<Verdict> {
+        let now = self.shared.now();
+        let looked = self.shared.looked.load(Ordering::Acquire);
+        if looked == 0 || now.saturating_sub(looked) > micros(self.shared.rules.relaxed_lag) {
+            return self.decide(decision).await;
+        }
+        if !decision.basis.iter().all(|sight| self.shared.changes.holds(*sight)) {
+            return Ok(Verdict::Overtaken);
+        }
+        self.enter(decision, None).map(|()| Verdict::Stands)
+    }
+
+    /// Looks at the epoch over a connection of one's own.
+    pub(super) async fn look(&self, conn: &mut Conn) -> Result<()> {
+        if self.shared.rules.heeds_epoch { look(conn, &self.shared.changes).await } else { Ok(()) }
+    }
+
+    /// Whether whoever comes now would be refused.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.capacity() == 0
+    }
+
+    /// What is known of the epoch.
+    pub(super) fn changes(&self) -> &Changes {
+        &self.shared.changes
+    }
+
+    /// How it is doing.
+    pub(super) fn state(&self) -> LaneState {
+        LaneState {
+            known_epoch: self.shared.changes.known(),
+            waiting: QUEUE - self.queue.capacity(),
+            room: QUEUE,
+            last_commit: Duration::from_micros(self.shared.took.load(Ordering::Relaxed)),
+            chain: self.shared.chain.clone(),
+        }
+    }
+
+    fn enter(
+        &self,
+        decision: Decision,
+        answer: Option<oneshot::Sender<Result<Verdict>>>,
+    ) -> Result<()> {
+        let waiting = Waiting { decision, answer, verdict: Verdict::Overtaken };
+        self.queue.try_send(waiting).map_err(|_| Error::Busy)
+    }
+}
+
+impl Shared {
+    fn now(&self) -> u64 {
+        micros(self.born.elapsed())
+    }
+}
+
+impl Clerk {
+    /// Commits groups until it is told to stop, then what is queued.
+    pub(super) async fn serve(mut self, stopping: impl Future<Output = ()>) {
+        let mut group = Vec::with_capacity(GROUP);
+        let mut stopping = std::pin::pin!(stopping);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopping, if !self.queue.is_closed() => { self.queue.close(); continue }
+                taken = self.queue.recv_many(&mut group, GROUP) => if taken == 0 { break },
+            }
+            self.settle(&mut group).await;
+        }
+    }
+
+    /// Brings a group to its end. If a decision in it cannot be written, the others are committed without it.
+    async fn settle(&mut self, group: &mut Vec<Waiting>) {
+        let mut parts = vec![std::mem::take(group)];
+        while let Some(mut part) = parts.pop() {
+            let end = self.commit(&mut part).await;
+            if part.len() > 1 && end.as_ref().is_err_and(is_of_one) {
+                let rest = part.split_off(part.len() / 2);
+                parts.extend([rest, part]);
+                continue;
+            }
+            for waiting in part.drain(..) {
+                waiting.answer(&end);
+            }
+            if parts.is_empty() {
+                *group = part;
+            }
+        }
+    }
+
+    async fn commit(&mut self, group: &mut Vec<Waiting>) -> Result<()> {
+        let desk = Arc::clone(&self.desk);
+        let mut desk = desk.lock().await;
+        // Whoever came while the other writer sat here comes along.
+        while group.len() < GROUP
+            && let Ok(waiting) = self.queue.try_recv()
+        {
+            group.push(waiting);
+        }
+        let began = Instant::now();
+        for tried in 1.. {
+            let shared = Arc::clone(&self.shared);
+            let looked = shared.now();
+            let (head, part) = (&mut self.head, group.as_mut_slice());
+            let end = desk.work(|conn| transact(conn, &shared, head, part)).await;
+            if end.is_ok() {
+                shared.looked.store(looked.max(1), Ordering::Release);
+                shared.took.store(micros(began.elapsed()), Ordering::Relaxed);
+                metrics::decided(group.len(), self.queue.len(), began.elapsed());
+                return Ok(());
+            }
+            self.head = None;
+            let raced =
+                matches!(end, Err(Error::Busy | Error::Stale { .. } | Error::Conflict { .. }));
+            if !raced || tried == TRIES {
+                return end;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn answer(self, group: &Result<()>) {
+        let end = group.clone().map(|()| self.verdict);
+        if end == Ok(Verdict::Overtaken) {
+            metrics::overtaken();
+        }
+        match (self.answer, end) {
+            // It may have left; its record is as true as before.
+            (Some(answer), end) => drop(answer.send(end)),
+            (None, Ok(Verdict::Stands)) => {}
+            (None, end) => {
+                let (account, actor) = (&self.decision.event.account, &self.decision.event.actor);
+                tracing::error!(%account, %actor, ?end,
+                    "relaxed mode: something was handed out and could not be recorded");
+            }
+        }
+    }
+}
+
+/// Judges and records one group; an early return drops the transaction and, with it, the connection.
+async fn transact(
+    conn: Conn,
+    shared: &Shared,
+    head: &mut Option<Head>,
+    group: &mut [Waiting],
+) -> Result<Conn> {
+    let mut tx = Tx::begin_beside(conn).await?;
+    if shared.rules.heeds_epoch {
+        look(&mut tx, &shared.changes).await?;
+    }
+    for waiting in &mut *group {
+        // Nobody can be told any more that what was handed out early is overtaken: it is recorded as it was.
+        let stands = waiting.answer.is_none()
+            || waiting.decision.basis.iter().all(|sight| shared.changes.holds(*sight));
+        waiting.verdict = if stands { Verdict::Stands } else { Verdict::Overtaken };
+    }
+    let standing = || group.iter().filter(|it| it.verdict == Verdict::Stands);
+    let events: Vec<&Event> = standing().map(|it| &it.decision.event).collect();
+    if events.is_empty() {
+        return tx.commit().await;
+    }
+    let from = match head.take() {
+        Some(head) => head,
+        None => {
+            let (sequence, hash) = tx.audit_head(&shared.chain).await?;
+            Head { sequence, hash }
+        }
+    };
+    let end = tx.extend_chain(&shared.chain, &from, &events).await?;
+    let sessions: Vec<_> = standing().filter_map(|it| it.decision.session.as_ref()).collect();
+    tx.insert_mail_sessions(&sessions).await?;
+    let conn = tx.commit().await?;
+    *head = Some(end);
+    Ok(conn)
+}
+
+/// Reads the epoch, and what changed since the last look.
+async fn look(conn: &mut Conn, changes: &Changes) -> Result<()> {
+    // In this order: another look may come between.
+    let known = changes.known();
+    let epoch = conn.rights_epoch().await?;
+    if epoch < known {
+        // Somebody put an older database under a running broker: what it remembers may be wrong in any way.
+        return Err(Error::Corrupt { table: "rights_epoch", column: "epoch", id: "1".into() });
+    }
+    if epoch > known {
+        let steps = match epoch - known {
+            ..STEPS => conn.rights_changes(known, STEPS).await?,
+            _ => Vec::new(),
+        };
+        changes.learn(epoch, &steps);
+    }
+    Ok(())
+}
+
+/// Whether one decision of a group can be the reason that all of it failed.
+fn is_of_one(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Refused { .. } | Error::Dangling { .. } | Error::Conflict { .. } | Error::Panicked
+    )
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lane({} waiting)", QUEUE - self.queue.capacity())
+    }
+}
