@@ -140,6 +140,7 @@ fn pack_denial(denial: Denial) -> v1::Denial {
         DenialKind::NeedsConsent => DenialClass::NeedsConsent,
         DenialKind::ContactAdmin => DenialClass::ContactAdmin,
         DenialKind::Unavailable => DenialClass::Unavailable,
+        DenialKind::Limit => DenialClass::Limit,
     };
     v1::Denial { class: class.into(), delay: denial.delay.try_into().ok(), text: denial.text }
 }

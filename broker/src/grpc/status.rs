@@ -67,7 +67,7 @@ const fn code(reason: ErrorReason) -> Code {
         ErrorReason::NotFound => Code::NotFound,
         ErrorReason::AlreadyExists => Code::AlreadyExists,
         ErrorReason::EtagMismatch => Code::Aborted,
-        ErrorReason::ProviderThrottled => Code::ResourceExhausted,
+        ErrorReason::ProviderThrottled | ErrorReason::LoginLimited => Code::ResourceExhausted,
         ErrorReason::ProviderUnavailable
         | ErrorReason::RefreshInProgress
         | ErrorReason::BrokerUnavailable => Code::Unavailable,

@@ -120,6 +120,7 @@ const fn status_of(error: &Error) -> StatusCode {
         Error::AppRejected { .. } => StatusCode::BAD_GATEWAY,
         Error::ProviderUnavailable { .. }
         | Error::ProviderThrottled { .. }
+        | Error::LoginLimited
         | Error::RefreshInProgress
         | Error::Overtaken
         | Error::Overloaded

@@ -3,6 +3,7 @@
 //! Never hands out anything itself. Invariant: what [`decide`](Service::decide) has not let through is not answered with: the
 //! door asks again from the beginning, who calls and what for, when it is told [`Error::Overtaken`]. Next: `store/lane.rs`.
 
+use crate::domain::credential::Limits;
 use crate::domain::event::{Event, What};
 use crate::domain::session::MailSession;
 use crate::failpoint;
@@ -19,10 +20,12 @@ impl Service {
         &self,
         basis: Basis,
         event: Event,
-        session: Option<MailSession>,
+        opening: Option<(MailSession, Limits)>,
     ) -> Result<(), Error> {
         let early = self.parts.decisions.relaxed && event.what == What::Token;
-        let decision = Decision { basis: basis.into_sights(), event, session };
+        let (session, limits) = opening.unzip();
+        let limits = limits.unwrap_or_default();
+        let decision = Decision { basis: basis.into_sights(), event, session, limits };
         failpoint::reach("decision.made");
         let verdict = match early {
             true => self.parts.store.decide_relaxed(decision).await?,
@@ -32,6 +35,7 @@ impl Service {
         match verdict {
             Verdict::Stands => Ok(()),
             Verdict::Overtaken => Err(Error::Overtaken),
+            Verdict::Limited => Err(Error::LoginLimited),
         }
     }
 

@@ -98,6 +98,9 @@ pub enum Error {
     /// The mail session is not known or has ended.
     #[error("the mail session is not known here, or has ended")]
     SessionNotUsable,
+    /// A credential has as many sessions, or logins a minute, as it may.
+    #[error("too many sessions or logins with this credential")]
+    LoginLimited,
     /// Rights changed under a decision, again and again.
     #[error("rights are changing: try again")]
     Overtaken,
@@ -152,6 +155,7 @@ impl Error {
             Self::MinTtlUnattainable { .. } => ErrorReason::MinTtlUnattainable,
             Self::ConsentNotUsable(_) => ErrorReason::ConsentNotUsable,
             Self::SessionNotUsable => ErrorReason::SessionNotUsable,
+            Self::LoginLimited => ErrorReason::LoginLimited,
             Self::Overtaken | Self::Overloaded | Self::Unavailable(_) => {
                 ErrorReason::BrokerUnavailable
             }

@@ -97,6 +97,8 @@ pub enum DenialKind {
     ContactAdmin,
     /// Try later.
     Unavailable,
+    /// Too many logins or sessions.
+    Limit,
 }
 
 impl DenialKind {
@@ -107,6 +109,7 @@ impl DenialKind {
             Self::NeedsConsent => "needs_consent",
             Self::ContactAdmin => "contact_admin",
             Self::Unavailable => "unavailable",
+            Self::Limit => "limit",
         }
     }
 }
@@ -154,7 +157,14 @@ impl Service {
         let event = self.session_event(caller, attempt, account.name.as_str(), 0);
         let event = Event { subject: credential.key.clone(), ..event };
         // The token may have taken seconds to come: a revocation that was answered meanwhile counts.
-        self.decide(basis, event, Some(session)).await?;
+        let opening = Some((session, credential.limits));
+        match self.decide(basis.clone(), event, opening).await {
+            Err(Error::LoginLimited) => {
+                let denied = (&*account, Error::LoginLimited);
+                return self.deny_login(caller, attempt, denied, basis).await;
+            }
+            decided => decided?,
+        }
         if credential.is_to_be_noted(credential.last_used_at, now, LAST_USE) {
             self.memory.note(Use::Credential(credential.id, now, attempt.address.to_string()));
         }
@@ -313,6 +323,9 @@ pub(super) fn denial_of(error: Error) -> Result<Denial, Error> {
         | Error::RefreshInProgress
         | Error::MinTtlUnattainable { .. } => {
             (DenialKind::Unavailable, "The provider is temporarily unavailable".to_owned())
+        }
+        Error::LoginLimited => {
+            (DenialKind::Limit, "Too many sessions or logins with this password".to_owned())
         }
         other => return Err(other),
     };

@@ -10,6 +10,7 @@
 //! that cannot be written fails alone; the queue is bounded, and who finds it full is told at once.
 //! Next: `changes.rs` remembers what changed, `audit.rs` chains; `service/decide.rs` brings the decisions.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -24,7 +25,9 @@ use super::desk::Desk;
 use super::engine::{Conn, Tx};
 use super::error::{Error, Result};
 use super::pending::Head;
+use crate::domain::credential::Limits;
 use crate::domain::event::Event;
+use crate::domain::ids::CredentialId;
 use crate::domain::session::MailSession;
 use crate::telemetry::metrics;
 
@@ -36,6 +39,8 @@ const GROUP: usize = 512;
 const TRIES: usize = 4;
 /// How many steps of the epoch are read at once; who is further behind forgets everything.
 const STEPS: i64 = 4096;
+/// What a limit of logins is about.
+const MINUTE: Duration = Duration::from_secs(60);
 /// How long ago the epoch may have been looked at for an answer before the commit, where that is allowed.
 pub const RELAXED_LAG: Duration = Duration::from_millis(50);
 
@@ -48,6 +53,8 @@ pub struct Decision {
     pub event: Event,
     /// The session that it opens.
     pub session: Option<MailSession>,
+    /// How much the session's credential may be used.
+    pub limits: Limits,
 }
 
 /// What became of a decision.
@@ -57,6 +64,8 @@ pub enum Verdict {
     Stands,
     /// Something it was made on has changed: decide again. Nothing was recorded.
     Overtaken,
+    /// The session would be one too many. Nothing was recorded.
+    Limited,
 }
 
 /// How the lane is doing.
@@ -303,6 +312,7 @@ async fn transact(
             || waiting.decision.basis.iter().all(|sight| shared.changes.holds(*sight));
         waiting.verdict = if stands { Verdict::Stands } else { Verdict::Overtaken };
     }
+    limit(&mut tx, group).await?;
     let standing = || group.iter().filter(|it| it.verdict == Verdict::Stands);
     let events: Vec<&Event> = standing().map(|it| &it.decision.event).collect();
     if events.is_empty() {
@@ -321,6 +331,29 @@ async fn transact(
     let conn = tx.commit().await?;
     *head = Some(end);
     Ok(conn)
+}
+
+/// Sends back the sessions that are too many for their credential. Brokers that open one at the same instant do not see each
+/// other's: a limit can be exceeded by as many as there are other brokers.
+async fn limit(tx: &mut Tx, group: &mut [Waiting]) -> Result<()> {
+    let mut opened: HashMap<CredentialId, (i64, i64)> = HashMap::new();
+    for waiting in group.iter_mut().filter(|it| it.verdict == Verdict::Stands) {
+        let Decision { session: Some(session), limits, .. } = &waiting.decision else { continue };
+        if limits.is_none() {
+            continue;
+        }
+        let (live, logins) = match opened.get(&session.credential) {
+            Some(seen) => *seen,
+            None => tx.logins_of(session.credential, session.opened_at.before(MINUTE)).await?,
+        };
+        if limits.admit(live, logins) {
+            opened.insert(session.credential, (live + 1, logins + 1));
+        } else {
+            opened.insert(session.credential, (live, logins));
+            waiting.verdict = Verdict::Limited;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the epoch, and what changed since the last look.

@@ -43,6 +43,9 @@ statements! {
     REPORT_SESSION = "update mail_sessions set bytes_up = bytes_up + $3, bytes_down = bytes_down + $4,
         ended_at = coalesce(ended_at, $5), upstream = case when $6 = '' then upstream else $6 end
         where id = $1 and adapter = $2";
+    LOGINS = "select coalesce(sum(case when ended_at is null then 1 else 0 end), 0),
+        coalesce(sum(case when opened_at > $2 then 1 else 0 end), 0)
+        from mail_sessions where credential = $1 and (ended_at is null or opened_at > $2)";
     FORGET_SESSIONS = "delete from mail_sessions where opened_at < $1";
 }
 
@@ -72,6 +75,18 @@ impl Conn {
     pub async fn live_sessions(&mut self, credential: CredentialId) -> Result<Vec<MailSession>> {
         let rows = all!(self, LIVE_SESSIONS => SessionRow; credential.bytes().to_vec())?;
         rows.into_iter().map(SessionRow::read).collect()
+    }
+}
+
+impl Conn {
+    /// How many sessions of a credential are open, and how many were opened after `since`.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn logins_of(&mut self, credential: CredentialId, since: Time) -> Result<(i64, i64)> {
+        let found =
+            maybe!(self, LOGINS => (i64, i64); credential.bytes().to_vec(); since.millis())?;
+        Ok(found.unwrap_or_default())
     }
 }
 

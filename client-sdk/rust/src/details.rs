@@ -44,7 +44,9 @@ fn by_reason(reason: ErrorReason, message: String, details: &ErrorDetails) -> Er
         ErrorReason::AccountDisabled => Error::AccountDisabled { message },
         ErrorReason::AppRejected => Error::AppRejected { message },
         ErrorReason::AppDisabled => Error::AppDisabled { message },
-        ErrorReason::ProviderThrottled => Error::Throttled { message, retry_after },
+        ErrorReason::ProviderThrottled | ErrorReason::LoginLimited => {
+            Error::Throttled { message, retry_after }
+        }
         ErrorReason::ProviderUnavailable
         | ErrorReason::RefreshInProgress
         | ErrorReason::BrokerUnavailable => {

@@ -1555,6 +1555,9 @@ pub enum ErrorReason {
     ConsentNotUsable = 20,
     /// The mail session is not known here or has ended. gRPC FAILED_PRECONDITION.
     SessionNotUsable = 21,
+    /// A credential has as many sessions, or logins a minute, as it may. Only in
+    /// the audit: the adapter is told DENIAL_CLASS_LIMIT.
+    LoginLimited = 23,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1585,6 +1588,7 @@ impl ErrorReason {
             Self::NotFound => "ERROR_REASON_NOT_FOUND",
             Self::ConsentNotUsable => "ERROR_REASON_CONSENT_NOT_USABLE",
             Self::SessionNotUsable => "ERROR_REASON_SESSION_NOT_USABLE",
+            Self::LoginLimited => "ERROR_REASON_LOGIN_LIMITED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1616,6 +1620,7 @@ impl ErrorReason {
             "ERROR_REASON_NOT_FOUND" => Some(Self::NotFound),
             "ERROR_REASON_CONSENT_NOT_USABLE" => Some(Self::ConsentNotUsable),
             "ERROR_REASON_SESSION_NOT_USABLE" => Some(Self::SessionNotUsable),
+            "ERROR_REASON_LOGIN_LIMITED" => Some(Self::LoginLimited),
             _ => None,
         }
     }

@@ -197,16 +197,22 @@ impl Actor {
 
     async fn connect_again(&self) -> Result<(), Died> {
         self.member.facts().begin_epoch();
-        match self.clients.consent(&self.member).await {
-            None => Err(Died),
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => match self.clients.account(&self.member).await {
-                Heard::Nothing => Err(Died),
-                _ => {
-                    self.broken("I7", &format!("cannot be connected again: {error:#}"));
-                    Ok(())
-                }
-            },
+        let began = Instant::now();
+        loop {
+            let error = match self.clients.consent(&self.member).await {
+                None => return Err(Died),
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => error,
+            };
+            if matches!(self.clients.account(&self.member).await, Heard::Nothing) {
+                return Err(Died);
+            }
+            // A broker with too much in hand says so, and its owner tries again.
+            if began.elapsed() > STUCK {
+                self.broken("I7", &format!("cannot be connected again: {error:#}"));
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 

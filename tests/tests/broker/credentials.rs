@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use e2e::world::{ALICE, Engine, World};
-use token_broker_client::v1;
 use token_broker_client::v1::{CredentialState, MailProtocol};
+use token_broker_client::{MailLogin, Options, Verdict, v1};
 
 use crate::words::{imap_answer, smtp_answer};
 
@@ -160,5 +160,72 @@ async fn of_two_rotations_at_once_one_wins() -> Result<()> {
         let (one, two) = tokio::join!(rotate(), rotate());
         assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     }
+    world.end().await
+}
+
+/// A login that holds its session open: nobody reports its end.
+async fn open(door: &MailLogin, password: &str) -> Result<Verdict> {
+    let login = v1::OpenSessionRequest {
+        protocol: MailProtocol::Imap.into(),
+        login_name: ALICE.to_owned(),
+        secret: password.to_owned(),
+        client_address: "192.0.2.7".to_owned(),
+        ..Default::default()
+    };
+    Ok(door.open_session(login, Duration::from_secs(30)).await?)
+}
+
+async fn end(door: &MailLogin, session: String) -> Result<()> {
+    let report = v1::SessionReport { session, ended: true, ..Default::default() };
+    Ok(door.report_sessions(vec![report]).await?)
+}
+
+#[tokio::test]
+async fn a_credential_has_as_many_sessions_and_logins_as_it_may_over_all_adapters() -> Result<()> {
+    for engine in Engine::each()? {
+        let world = World::builder().engine(engine).without_adapters().start().await?;
+        let account = world.connect(ALICE).await?;
+        let mut doors = Vec::new();
+        for id in ["one", "two"] {
+            let imap = MailProtocol::Imap.into();
+            let (_, key) = world
+                .operator
+                .caller(id, v1::CallerRole::Adapter, |it| it.protocols = vec![imap])
+                .await?;
+            let options = Options::new(format!("http://{}", world.house.doors().grpc)).api_key(key);
+            doors.push(MailLogin::connect(options).await?);
+        }
+        let (one, two) = (&doors[0], &doors[1]);
+        let (_, few) = world.operator.credential(&account.name, |it| it.max_sessions = 2).await?;
+        let Verdict::Session(first) = open(one, &few).await? else { bail!("the first") };
+        let Verdict::Session(_) = open(two, &few).await? else { bail!("the second") };
+        let Verdict::Denied(denial) = open(two, &few).await? else { bail!("the third") };
+        assert_eq!(denial.class(), v1::DenialClass::Limit);
+        end(one, first.session).await?;
+        let Verdict::Session(_) = open(two, &few).await? else { bail!("one has ended") };
+
+        let slow = |it: &mut v1::Credential| it.max_logins_per_minute = 3;
+        let (_, slow) = world.operator.credential(&account.name, slow).await?;
+        // All at once, so that a limit which is read before and not in the commit would let them in.
+        let mut opening = tokio::task::JoinSet::new();
+        for number in 0..8 {
+            let (door, slow) = (doors[number % 2].clone(), slow.clone());
+            opening.spawn(async move { open(&door, &slow).await });
+        }
+        let opened = opening.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+        let sessions = opened.iter().filter(|it| matches!(it, Verdict::Session(_))).count();
+        assert_eq!(sessions, 3, "{opened:?}");
+        world.end().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_limit_that_is_no_number_of_sessions_is_refused_by_its_field() -> Result<()> {
+    let world = World::builder().without_adapters().start().await?;
+    let account = world.connect(ALICE).await?;
+    let made = world.operator.credential(&account.name, |it| it.max_sessions = 100_001).await;
+    let words = format!("{:#}", made.err().context("it was taken")?);
+    assert!(words.contains("credential.max_sessions"), "{words}");
     world.end().await
 }
