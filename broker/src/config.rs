@@ -125,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn decisions_are_strict_unless_somebody_says_relaxed() {
+        assert!(!parse(LEAST).unwrap().decisions.relaxed);
+        let with = |mode: &str| parse(&format!("{LEAST}[decision]\nmode = \"{mode}\"\n"));
+        assert!(!with("strict").unwrap().decisions.relaxed);
+        assert!(with("relaxed").unwrap().decisions.relaxed);
+        let told = with("fast").unwrap_err();
+        assert!(told.contains("token-broker.toml:6") && told.contains("decision.mode"), "{told}");
+        assert!(told.contains("audit"), "says what it costs: {told}");
+    }
+
+    #[test]
     fn a_secret_from_two_places_is_refused() {
         let text = LEAST.replace("{ file = \"kek\" }", "{ file = \"kek\", env = \"KEK\" }");
         assert!(parse(&text).unwrap_err().contains("keys.kek"));

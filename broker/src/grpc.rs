@@ -17,6 +17,7 @@ mod mail;
 mod measure;
 mod names;
 mod rights;
+mod room;
 mod serve;
 mod status;
 mod system;

@@ -7,6 +7,7 @@
 mod build;
 mod calls;
 mod database;
+mod load;
 mod machine;
 mod progress;
 mod refresh;

@@ -113,6 +113,13 @@ impl Builder {
         self
     }
 
+    /// With brokers that hand out tokens before their record is durable.
+    #[must_use]
+    pub fn relaxed(mut self) -> Self {
+        self.plan.relaxed = true;
+        self
+    }
+
     /// With the broker only.
     #[must_use]
     pub fn without_adapters(mut self) -> Self {

@@ -23,6 +23,7 @@ use tonic::transport::{Error, Server};
 
 use super::listen::incoming;
 use super::measure::Measure;
+use super::room::Room;
 use super::tls::TlsFiles;
 use crate::callers::Callers;
 use crate::clock::{Clock, Time};
@@ -88,6 +89,7 @@ pub async fn serve(
     (door, plane, reflection): (Door, Plane, bool),
     tasks: &Tasks,
 ) -> Result<(), Error> {
+    let room = Room::before(door.service.clone());
     let routes = routes(door, plane, reflection).await;
     let connections = incoming(listener, tls, tasks);
     Server::builder()
@@ -99,6 +101,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .http2_max_header_list_size(16 * 1024)
         .layer(Measure)
+        .layer(room)
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, tasks.stopping())
         .await

@@ -16,6 +16,8 @@ pub(crate) struct AuditView {
 
 #[derive(Serialize)]
 struct RecordView {
+    /// Empty for the chain of changes.
+    chain: String,
     sequence: i64,
     time: Option<String>,
     event: String,
@@ -34,6 +36,7 @@ impl From<v1::AuditRecord> for RecordView {
     fn from(record: v1::AuditRecord) -> Self {
         Self {
             reason: reason(record.reason()),
+            chain: record.chain,
             sequence: record.sequence,
             time: iso(record.time),
             event: record.event,
@@ -61,7 +64,10 @@ impl View for AuditView {
             let about = [&record.account, &record.subject, &record.detail];
             let about: Vec<_> = about.into_iter().flatten().map(|name| names::id(name)).collect();
             vec![
-                record.sequence.to_string(),
+                match record.chain.as_str() {
+                    "" => record.sequence.to_string(),
+                    chain => format!("{chain}/{}", record.sequence),
+                },
                 screen.time(&record.time),
                 record.event.clone(),
                 names::id(&record.actor).into(),

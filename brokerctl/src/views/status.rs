@@ -7,7 +7,7 @@ use token_broker_client::v1;
 
 use super::some;
 use crate::output::{Screen, View};
-use crate::when::iso;
+use crate::when::{iso, seconds};
 
 /// The broker in one screen.
 #[derive(Serialize)]
@@ -30,6 +30,20 @@ pub(crate) struct StatusView {
     due_accounts: i64,
     endpoints: Vec<EndpointView>,
     paused_apps: Vec<PausedView>,
+    decisions: Option<DecisionsView>,
+}
+
+/// How the broker that answers decides and records what it hands out.
+#[derive(Serialize)]
+struct DecisionsView {
+    relaxed: bool,
+    epoch: i64,
+    epoch_lag: i64,
+    waiting: u32,
+    room: u32,
+    last_commit_ms: Option<f64>,
+    chain: String,
+    relaxed_lag_ms: Option<f64>,
 }
 
 /// A token endpoint, as the broker that answers sees it.
@@ -80,7 +94,40 @@ impl From<v1::GetSystemStatusResponse> for StatusView {
             due_accounts: status.due_accounts,
             endpoints: status.endpoints.into_iter().map(Into::into).collect(),
             paused_apps: status.paused_apps.into_iter().map(Into::into).collect(),
+            decisions: status.decisions.map(Into::into),
         }
+    }
+}
+
+impl From<v1::Decisions> for DecisionsView {
+    fn from(decisions: v1::Decisions) -> Self {
+        let millis = |span| seconds(span) * 1000.0;
+        Self {
+            relaxed: decisions.relaxed,
+            epoch: decisions.epoch,
+            epoch_lag: decisions.epoch_lag,
+            waiting: decisions.waiting,
+            room: decisions.room,
+            last_commit_ms: decisions.last_commit.map(millis),
+            chain: decisions.chain,
+            relaxed_lag_ms: decisions.relaxed_lag.map(millis),
+        }
+    }
+}
+
+impl DecisionsView {
+    fn words(&self) -> String {
+        let mode = match self.relaxed_lag_ms.filter(|_| self.relaxed) {
+            Some(lag) => format!(
+                "RELAXED: a crash may lose the last records, a revocation acts within {lag:.0} ms"
+            ),
+            None => "strict".to_owned(),
+        };
+        let commit = self.last_commit_ms.unwrap_or_default();
+        format!(
+            "{mode}\nepoch {}, {} not looked at yet; {} of {} waiting, last commit {commit:.1} ms; chain {}",
+            self.epoch, self.epoch_lag, self.waiting, self.room, self.chain
+        )
     }
 }
 
@@ -111,6 +158,7 @@ impl View for StatusView {
             ("Refused apps", self.rejected_apps.join(" ")),
             ("Apps left alone", paused.collect::<Vec<_>>().join("\n")),
             ("Endpoints away", shut.collect::<Vec<_>>().join("\n")),
+            ("Decisions", self.decisions.as_ref().map(DecisionsView::words).unwrap_or_default()),
             ("Accounts", if accounts.is_empty() { "none".into() } else { accounts }),
             ("Refreshes due", self.due_accounts.to_string()),
             ("Interrupted", interrupted),

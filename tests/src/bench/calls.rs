@@ -1,53 +1,102 @@
-//! Calls a second: a bare tonic server that answers with a message of the same size, then the broker.
+//! What is handed out a second: a bare tonic server that answers with a message of the same size, then the broker, strict and
+//! relaxed, at half load, overloaded, and three of them on one PostgreSQL.
 //!
-//! Both are processes of their own, both are called by the same client over the same number of connections.
+//! All are processes of their own, asked by the same callers. Next: [`super::load`] asks.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use tokenbroker_proto::v1;
-use tokenbroker_proto::v1::token_service_client::TokenServiceClient;
 use tokenbroker_proto::v1::token_service_server::{TokenService, TokenServiceServer};
-use tokio::task::JoinSet;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+use super::load::{Ask, Crowd, Target};
 use crate::world::process::Process;
-use crate::world::{ALICE, World, ports};
+use crate::world::{ALICE, Engine, World, ports};
 
-const CONNECTIONS: usize = 4;
-const CALLERS: usize = 64;
-const WARM_UP: Duration = Duration::from_secs(1);
+/// Enough to saturate either server.
+const CALLERS: usize = 256;
+/// Times as many as that when there are too many.
+const OVERLOAD: usize = 10;
 
-/// Measures both for `seconds` each.
+/// Measures all of it for `seconds` each.
 pub(super) async fn measure(seconds: u64) -> Result<Value> {
+    let span = Duration::from_secs(seconds);
+    let full = Crowd { callers: CALLERS, rate: None, span };
     let world = World::builder().without_adapters().start().await?;
-    world.connect(ALICE).await?;
-    let role = v1::CallerRole::Service;
+    let (tokens, sessions) = targets(&world).await?;
+    let answer = tokens.once().await?;
+    let (mut echo, address) = start_echo(&world, &answer)?;
+    let bare = Target { addresses: vec![address], ..tokens.clone() }.run(full).await?;
+    echo.kill();
+    let strict = tokens.run(full).await?;
+    let half = Crowd { rate: Some(strict.per_second() / 2.0), ..full };
+    let half = tokens.run(half).await?;
+    let crowd = tokens.run(Crowd { callers: CALLERS * OVERLOAD, ..full }).await?;
+    let opened = sessions.run(full).await?;
+    world.end().await?;
+
+    let world = World::builder().without_adapters().relaxed().start().await?;
+    let relaxed = targets(&world).await?.0.run(full).await?;
+    world.end().await?;
+    let mut figures = json!({
+        "answer_bytes": prost::Message::encoded_len(&answer),
+        "callers": CALLERS,
+        "echo": bare.figures(),
+        "get_access_token": strict.figures(),
+        "ratio": strict.per_second() / bare.per_second(),
+        "half_load": half.figures(),
+        "overload": crowd.figures(),
+        "ratio_overload": crowd.per_second() / strict.per_second(),
+        "open_session": opened.figures(),
+        "relaxed": relaxed.figures(),
+        "ratio_relaxed": relaxed.per_second() / bare.per_second(),
+    });
+    if Engine::each()?.contains(&Engine::Postgres) {
+        figures["postgres"] = on_postgres(full).await?;
+    }
+    Ok(figures)
+}
+
+/// One broker and three on a PostgreSQL that waits for the disk.
+async fn on_postgres(full: Crowd) -> Result<Value> {
+    let mut seen = Vec::new();
+    for replicas in [1, 3] {
+        let world = World::builder().without_adapters().replicas(replicas).in_earnest(50.0);
+        let world = world.start().await?;
+        seen.push(targets(&world).await?.0.run(full).await?);
+        world.end().await?;
+    }
+    let [one, three] = &seen[..] else { return Ok(Value::Null) };
+    Ok(json!({
+        "one": one.figures(),
+        "three": three.figures(),
+        "ratio": three.per_second() / one.per_second(),
+    }))
+}
+
+/// Alice's tokens for a service, and her mail logins through an adapter, of all brokers of a world.
+async fn targets(world: &World) -> Result<(Target, Target)> {
+    let account = world.connect(ALICE).await?;
     let fill = |caller: &mut v1::Caller| {
         let accounts = Some(v1::AccountSelector { all: true, ..Default::default() });
         caller.rights = vec![v1::Right { accounts, audiences: vec!["mail".to_owned()] }];
     };
-    let (_, key) = world.operator.caller("bench", role, fill).await?;
-    let broker = world.house.doors().grpc;
-    let answer = Load::new(broker, &key).await?.one().await?;
-    let size = prost::Message::encoded_len(&answer);
-
-    let (mut echo, address) = start_echo(&world, &answer)?;
-    let bare = Load::new(address, &key).await?.run(Duration::from_secs(seconds)).await?;
-    echo.kill();
-    let real = Load::new(broker, &key).await?.run(Duration::from_secs(seconds)).await?;
-    world.end().await?;
-    Ok(json!({
-        "answer_bytes": size,
-        "callers": CALLERS,
-        "echo": bare.figures(),
-        "get_access_token": real.figures(),
-        "ratio": real.per_second() / bare.per_second(),
-    }))
+    let (_, service) = world.operator.caller("bench", v1::CallerRole::Service, fill).await?;
+    let protocols = |caller: &mut v1::Caller| {
+        caller.protocols = vec![v1::MailProtocol::Imap.into()];
+    };
+    let (_, adapter) = world.operator.caller("door", v1::CallerRole::Adapter, protocols).await?;
+    let (_, password) = world.operator.credential(&account.name, |_| {}).await?;
+    let addresses: Vec<SocketAddr> =
+        world.house.replicas().iter().map(|replica| replica.doors().grpc).collect();
+    let target = |key: &str, ask| -> Result<Target> {
+        Ok(Target { addresses: addresses.clone(), key: format!("Bearer {key}").parse()?, ask })
+    };
+    Ok((target(&service, Ask::Token)?, target(&adapter, Ask::Session(password))?))
 }
 
 /// Starts this program again as the echo.
@@ -94,101 +143,5 @@ impl TokenService for Echo {
         _: Request<v1::GetTokenStatusRequest>,
     ) -> Result<Response<v1::GetTokenStatusResponse>, Status> {
         Err(Status::unimplemented("an echo"))
-    }
-}
-
-/// Callers that ask again as soon as they are answered.
-struct Load {
-    channels: Vec<Channel>,
-    key: MetadataValue<Ascii>,
-}
-
-impl Load {
-    async fn new(address: SocketAddr, key: &str) -> Result<Self> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
-        let began = Instant::now();
-        let mut channels = Vec::new();
-        while channels.len() < CONNECTIONS {
-            match endpoint.connect().await {
-                Ok(channel) => channels.push(channel),
-                Err(error) if began.elapsed() > Duration::from_secs(10) => return Err(error.into()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-        Ok(Self { channels, key: format!("Bearer {key}").parse()? })
-    }
-
-    async fn one(&self) -> Result<v1::GetAccessTokenResponse> {
-        let channel = self.channels.first().context("no channel")?.clone();
-        Ok(ask(&mut TokenServiceClient::new(channel), &self.key).await?)
-    }
-
-    async fn run(self, span: Duration) -> Result<Seen> {
-        let mut callers = JoinSet::new();
-        let start = Instant::now() + WARM_UP;
-        let end = start + span;
-        for caller in 0..CALLERS {
-            let channel = self.channels[caller % CONNECTIONS].clone();
-            callers.spawn(keep_asking(channel, self.key.clone(), start, end));
-        }
-        let mut micros = Vec::new();
-        while let Some(seen) = callers.join_next().await {
-            micros.extend(seen??);
-        }
-        micros.sort_unstable();
-        Ok(Seen { micros, span })
-    }
-}
-
-async fn keep_asking(
-    channel: Channel,
-    key: MetadataValue<Ascii>,
-    start: Instant,
-    end: Instant,
-) -> Result<Vec<u64>, Status> {
-    let mut client = TokenServiceClient::new(channel);
-    let mut micros = Vec::new();
-    loop {
-        let asked = Instant::now();
-        if asked >= end {
-            return Ok(micros);
-        }
-        ask(&mut client, &key).await?;
-        if asked >= start {
-            micros.push(u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX));
-        }
-    }
-}
-
-async fn ask(
-    client: &mut TokenServiceClient<Channel>,
-    key: &MetadataValue<Ascii>,
-) -> Result<v1::GetAccessTokenResponse, Status> {
-    let ask = v1::GetAccessTokenRequest { account: ALICE.to_owned(), ..Default::default() };
-    let mut request = Request::new(ask);
-    request.metadata_mut().insert("authorization", key.clone());
-    Ok(client.get_access_token(request).await?.into_inner())
-}
-
-/// How long each call took, in order.
-struct Seen {
-    micros: Vec<u64>,
-    span: Duration,
-}
-
-impl Seen {
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    fn per_second(&self) -> f64 {
-        self.micros.len() as f64 / self.span.as_secs_f64()
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    fn at(&self, percent: usize) -> f64 {
-        let last = self.micros.len().saturating_sub(1);
-        self.micros.get(last * percent / 100).copied().unwrap_or(0) as f64 / 1000.0
-    }
-
-    fn figures(&self) -> Value {
-        json!({ "per_second": self.per_second(), "p50_ms": self.at(50), "p99_ms": self.at(99) })
     }
 }

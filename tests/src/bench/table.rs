@@ -43,11 +43,34 @@ fn calls(calls: &Value) -> Vec<String> {
         let rate = number(&seen["per_second"]);
         line(what, &format!("{rate:>8.0} calls/s   p50 {p50:>6.2} ms   p99 {p99:>6.2} ms"))
     };
-    vec![
+    let ratio =
+        |key: &str, of: &str| line("  ratio", &format!("{:>8.2} of {of}", number(&calls[key])));
+    let refused = format!(
+        "{:>8} refused, p99 {:.2} ms",
+        calls["overload"]["refused"],
+        number(&calls["overload"]["refused_p99_ms"])
+    );
+    let mut lines = vec![
         of("bare tonic echo, same answer", &calls["echo"]),
         of("GetAccessToken, token at hand, SQLite", &calls["get_access_token"]),
-        line("  ratio", &format!("{:>8.2} of the echo's calls/s", number(&calls["ratio"]))),
-    ]
+        ratio("ratio", "the echo's calls/s"),
+        of("  at half of that", &calls["half_load"]),
+        of("  asked by ten times as many", &calls["overload"]),
+        ratio("ratio_overload", "the calls/s without overload"),
+        line("  refusals", &refused),
+        of("  in the relaxed mode", &calls["relaxed"]),
+        ratio("ratio_relaxed", "the echo's calls/s"),
+        of("OpenSession, token at hand, SQLite", &calls["open_session"]),
+    ];
+    if let Value::Object(postgres) = &calls["postgres"] {
+        let times = format!("{:>8.2} of one broker's calls/s", number(&postgres["ratio"]));
+        lines.extend([
+            of("GetAccessToken, one broker on PostgreSQL", &postgres["one"]),
+            of("GetAccessToken, three on one PostgreSQL", &postgres["three"]),
+            line("  ratio", &times),
+        ]);
+    }
+    lines
 }
 
 fn refreshes(seen: &Value, engine: &str) -> Vec<String> {

@@ -2,6 +2,7 @@
 //!
 //! Every call ends: with an answer, an error, or because the broker is known to be dead. Next: [`super::load`].
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -80,18 +81,23 @@ impl Clients {
         }
     }
 
-    /// All audit records after `sequence`, newest first.
-    pub(super) async fn audit_after(&self, sequence: i64) -> Result<Vec<v1::AuditRecord>, Error> {
+    /// All audit records that are not `judged` yet, by chain and number, newest first.
+    pub(super) async fn audit_after(
+        &self,
+        judged: &HashMap<String, i64>,
+    ) -> Result<Vec<v1::AuditRecord>, Error> {
         let admin = self.operator.admin();
         let mut ask = v1::ListAuditRecordsRequest { page_size: 1000, ..Default::default() };
         let mut records = Vec::new();
         loop {
             let page = admin.ask(admin.audit().list_audit_records(ask.clone())).await?;
-            let of_page = page.records.len();
-            let new = page.records.into_iter().take_while(|record| record.sequence > sequence);
+            let is_new = |record: &v1::AuditRecord| {
+                record.sequence > judged.get(&record.chain).copied().unwrap_or(0)
+            };
             let before = records.len();
-            records.extend(new);
-            if records.len() - before < of_page || page.next_page_token.is_empty() {
+            records.extend(page.records.into_iter().filter(is_new));
+            // Chains run side by side, so new and old ones mix at the seam; but not over a whole page.
+            if records.len() == before || page.next_page_token.is_empty() {
                 return Ok(records);
             }
             ask.page_token = page.next_page_token;

@@ -66,20 +66,35 @@ pub(super) async fn judge(scene: &Scene, clients: &Clients) -> Result<Vec<Findin
     findings.into_iter().map(|(_, finding)| finding).collect()
 }
 
-/// I4: since the last judgement every grant of an account has its one record; the newest sequence number.
-pub(super) async fn judge_audit(scene: &Scene, clients: &Clients, after: i64) -> Result<i64, Died> {
-    let records = match clients.audit_after(after).await {
+/// I4: since the last judgement every grant of an account has its one record, and no chain has a gap; what is judged then,
+/// by chain. `judged` is empty before the first judgement.
+pub(super) async fn judge_audit(
+    scene: &Scene,
+    clients: &Clients,
+    judged: &HashMap<String, i64>,
+) -> Result<HashMap<String, i64>, Died> {
+    let records = match clients.audit_after(judged).await {
         Ok(records) => records,
         Err(error) if error.is_retryable() => return Err(Died),
         Err(error) => {
             scene.verdicts.add(format!("I4: the audit cannot be read: {error}"));
-            return Ok(after);
+            return Ok(judged.clone());
         }
     };
-    let newest = records.first().map_or(after, |record| record.sequence);
-    if after > 0 && i64::try_from(records.len()).is_ok_and(|count| count != newest - after) {
-        scene.verdicts.add(format!("I4: the audit has a gap between {after} and {newest}"));
+    let mut ends = judged.clone();
+    for record in records.iter().rev() {
+        let end = ends.entry(record.chain.clone()).or_default();
+        *end = record.sequence.max(*end);
     }
+    for (chain, newest) in &ends {
+        let after = judged.get(chain).copied().unwrap_or(0);
+        let count = records.iter().filter(|record| record.chain == *chain).count();
+        if i64::try_from(count).is_ok_and(|count| count != newest - after) {
+            let gap = format!("I4: chain {chain:?} has a gap between {after} and {newest}");
+            scene.verdicts.add(gap);
+        }
+    }
+    let first = judged.is_empty();
     let mut granted: HashMap<&str, u64> = HashMap::new();
     for record in records.iter().filter(|record| record.event == "token" && record.granted) {
         *granted.entry(last_part(&record.account)).or_default() += 1;
@@ -89,13 +104,13 @@ pub(super) async fn judge_audit(scene: &Scene, clients: &Clients, after: i64) ->
         let written = granted.get(last_part(&member.name)).copied().unwrap_or(0);
         let (least, most) = (facts.granted, facts.granted + facts.unsure);
         // At the very first judgement the counts begin.
-        if after > 0 && !(least..=most).contains(&written) {
+        if !first && !(least..=most).contains(&written) {
             let what = format!("{written} audit records for {least} to {most} grants");
             scene.verdicts.broken("I4", member, &what);
         }
         (facts.granted, facts.unsure) = (0, 0);
     }
-    Ok(newest)
+    Ok(ends)
 }
 
 /// I6: no account had two refreshes in flight at one time, ever.

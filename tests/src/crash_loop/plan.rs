@@ -20,7 +20,7 @@ use crate::world::binaries::binary;
 pub const VARIABLE: &str = "TOKEN_BROKER_FAILPOINT";
 
 /// Every place where a broker with failpoints can be killed.
-pub const FAILPOINTS: [&str; 11] = [
+pub const FAILPOINTS: [&str; 13] = [
     "refresh.begin",
     "refresh.intended",
     "refresh.answered",
@@ -31,6 +31,8 @@ pub const FAILPOINTS: [&str; 11] = [
     "consent.exchanged",
     "consent.live",
     "revoke.stored",
+    "decision.made",
+    "decision.recorded",
     SPILL,
 ];
 
@@ -104,7 +106,9 @@ impl Plan {
     fn at(&self, name: &'static str, dice: &mut StdRng) -> Point {
         // The judge refreshes every account once before the load begins; most kills shall fall into the load.
         let judged = match name.split_once('.') {
-            Some(("refresh", _)) => u32::try_from(self.accounts * self.modes.len()).unwrap_or(0),
+            Some(("refresh" | "decision", _)) => {
+                u32::try_from(self.accounts * self.modes.len()).unwrap_or(0)
+            }
             _ => 0,
         };
         let most = match name {

@@ -3,6 +3,7 @@
 //! Losses are found after the next start and belong to the place of the last kill. Invariant: when a round begins, every
 //! account is connected and known. Next: [`super::judge`].
 
+use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ pub async fn run(plan: &Plan, mut progress: impl FnMut(&Report)) -> Result<Repor
         },
         rolls_back: plan.sabotage == Some(Sabotage::Rollback),
         last: None,
-        audited: 0,
+        audited: HashMap::new(),
         refreshes: Vec::new(),
     };
     let switch = plan.sabotage.and_then(Sabotage::switch).map(str::to_owned);
@@ -76,8 +77,8 @@ struct Run {
     rolls_back: bool,
     /// Where the broker was killed last.
     last: Option<Point>,
-    /// The newest audit record that was judged.
-    audited: i64,
+    /// The newest audit record of each chain that was judged.
+    audited: HashMap<String, i64>,
     /// Refresh calls of each account at the last judgement.
     refreshes: Vec<u64>,
 }
@@ -218,7 +219,7 @@ impl Run {
 
     async fn judge(&mut self, clients: &Clients) -> Result<(), Died> {
         let findings = judge::judge(&self.scene, clients).await?;
-        self.audited = judge::judge_audit(&self.scene, clients, self.audited).await?;
+        self.audited = judge::judge_audit(&self.scene, clients, &self.audited).await?;
         judge::judge_concurrency(&self.scene);
         self.count_findings(&findings);
         Ok(())

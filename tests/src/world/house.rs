@@ -38,6 +38,8 @@ pub struct Plan {
     pub adapters: bool,
     /// After how many seconds the first refusal of a grant is confirmed.
     pub confirm_after_s: u64,
+    /// Whether tokens are handed out before their record is durable.
+    pub relaxed: bool,
     /// How many brokers share the database; more than one need PostgreSQL.
     pub replicas: usize,
     /// Whether each broker has a cable of its own to PostgreSQL, which can be cut.
@@ -58,6 +60,7 @@ impl Default for Plan {
             log: "info".to_owned(),
             adapters: true,
             confirm_after_s: 0,
+            relaxed: false,
             replicas: 1,
             cables: false,
             rate_per_app: None,

@@ -36,6 +36,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
     let BrokerDoors { grpc, admin, http, ops } = doors;
     let (public_url, ca, log) = (doors.public_url(), upstream_ca(plan), &plan.log);
     let confirm = plan.confirm_after_s;
+    let mode = if plan.relaxed { "relaxed" } else { "strict" };
     format!(
         "drain_seconds = 5\n\
          {name}\
@@ -47,6 +48,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
          [ops]\naddress = \"{ops}\"\n\
          [providers]\nallow_insecure_loopback = true\nca_file = \"{ca}\"\n\
          [refresh]\nconfirm_after_seconds = {confirm}\n{spill}{rate}\
+         [decision]\nmode = \"{mode}\"\n\
          [log]\nfilter = \"{log}\"\n"
     )
 }

@@ -2,8 +2,10 @@
 
 use super::engines::each_engine;
 use super::samples::*;
+use crate::clock::Time;
+use crate::domain::event::{Event, Record, What};
 use crate::store::engine::run;
-use crate::store::{Error, PageRequest, Store, first_break};
+use crate::store::{Error, OWN_CHAIN, PageRequest, Store, first_break};
 
 async fn record(store: &Store, account: &'static str) -> i64 {
     let append =
@@ -56,6 +58,42 @@ each_engine! {
         assert!(matches!(unseen, Err(Error::Corrupt { table: "rights_epoch", .. })), "{unseen:?}");
     }
 
+    async fn pages_go_over_all_chains_by_time(home) {
+        let store = home.open().await;
+        record(&store, "ann").await;
+        store.decide(decision("bob", &[])).await.unwrap();
+        record(&store, "ann").await;
+        let mut earlier = decision("cid", &[]);
+        earlier.event.at = at(-5);
+        store.decide(earlier).await.unwrap();
+        let (mut seen, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = PageRequest::new(1, &token).unwrap();
+            let page = store.read().await.unwrap().audit(&project(), None, &page).await.unwrap();
+            seen.extend(page.items.into_iter().map(|record| (record.chain, record.sequence)));
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        let of = |chain: &str, sequence| (chain.to_owned(), sequence);
+        assert_eq!(seen, [of(OWN_CHAIN, 1), of("", 2), of("", 1), of(OWN_CHAIN, 2)]);
+    }
+
+    async fn a_record_that_was_moved_to_another_chain_breaks_it(home) {
+        let store = home.open().await;
+        for _ in 0..3 {
+            store.decide(decision("ann", &[])).await.unwrap();
+        }
+        store.write(|tx| Box::pin(async move {
+            run!(tx, "update audit set chain = 'other' where sequence <= 2")
+        })).await.unwrap();
+        let moved = store.read().await.unwrap().audit_after("other", 0).await.unwrap();
+        assert_eq!((moved.len(), first_break((0, &[]), &moved)), (2, Some(1)));
+        let left = store.read().await.unwrap().audit_after(OWN_CHAIN, 0).await.unwrap();
+        assert_eq!(first_break((0, &[]), &left), Some(1));
+    }
+
     async fn the_newest_records_come_first_in_pages(home) {
         let store = home.open().await;
         for account in ["ann", "bob", "ann", "bob", "ann"] {
@@ -75,6 +113,31 @@ each_engine! {
             assert_eq!(seen, expected);
         }
     }
+}
+
+#[test]
+fn a_record_of_the_first_schema_still_verifies() {
+    let hash = "c2ada8084b97eb3de4eac009061a14e9ba5786c29967765a564ea2f96b89f9ef";
+    let record = Record {
+        chain: String::new(),
+        sequence: 1,
+        event: Event {
+            at: Time::from_millis(1_795_710_983_928),
+            what: What::CallerCreated,
+            project: "default".into(),
+            actor: "init".into(),
+            account: String::new(),
+            subject: "callers/admin".into(),
+            granted: true,
+            reason: 0,
+            address: String::new(),
+            detail: String::new(),
+        },
+        hash: data_encoding::HEXLOWER.decode(hash.as_bytes()).unwrap(),
+    };
+    assert_eq!(first_break((0, &[]), std::slice::from_ref(&record)), None);
+    let renamed = Record { chain: "broker".into(), ..record };
+    assert_eq!(first_break((0, &[]), &[renamed]), Some(1));
 }
 
 #[tokio::test]
