@@ -1,15 +1,18 @@
-//! Who calls: from an API key to a checked caller.
+//! Who calls: from what a call shows (an API key, a client certificate, a token) to one checked caller.
 //!
 //! Never decides what a caller may do (`domain/caller.rs` does) and never remembers one between calls: a key that was
-//! revoked is refused by the next call. Invariant: an unknown key costs what a wrong one costs. Next: `grpc` asks at every
-//! call; client certificates and workload tokens will come in here.
+//! revoked is refused by the next call. Invariants: the way is always the same, from what is shown to a lookup key, to a row
+//! that its keyed hash admits, to the checks; an unknown key costs what a wrong one costs; what fits two callers is
+//! nobody's. Next: `grpc/authenticate.rs` asks at every call.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::domain::caller::{Caller, CallerKey};
+use crate::domain::caller_identity::{CertificateNames, Vouched};
 use crate::domain::guarded::Guarded;
+use crate::providers::workload::{TokenRefused, Workloads};
 use crate::seal::credential::{KeyedHash, Kind, Presented, parse};
 use crate::seal::{SealError, Sealer};
 use crate::store::{self, Store};
@@ -23,16 +26,34 @@ const LAST_USE: Duration = Duration::from_secs(60);
 pub struct Callers {
     store: Store,
     sealer: Sealer,
+    workloads: Workloads,
     clock: Clock,
     tasks: Tasks,
+}
+
+/// What a call shows. All of it has to be the same caller's.
+#[derive(Clone, Copy)]
+pub struct Shown<'c> {
+    /// What stands behind `Bearer`: an API key or a token.
+    pub bearer: Option<&'c str>,
+    /// The names in a client certificate that was verified for this call.
+    pub certificate: Option<&'c CertificateNames>,
+    /// Where the call comes from.
+    pub address: IpAddr,
 }
 
 /// Why a call has no caller.
 #[derive(Debug, thiserror::Error)]
 pub enum NoCaller {
-    /// No key, or none that works from there. One and the same for every reason.
-    #[error("send a valid API key as `authorization: Bearer tbk_..`")]
+    /// Nothing was shown, or nothing that is one caller's. One and the same for every reason.
+    #[error("nothing that was shown is one caller's")]
     Unknown,
+    /// It is this caller, but not from one of its networks.
+    #[error("{} does not call from there", .0.resource_name())]
+    Elsewhere(Box<Caller>),
+    /// The keys of a token's issuer cannot be had.
+    #[error("the keys of the token's issuer cannot be had")]
+    IssuerAway,
     /// The store is away.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -42,16 +63,50 @@ pub enum NoCaller {
 }
 
 impl Callers {
-    /// Recognises callers by what this store knows.
-    pub const fn new(store: Store, sealer: Sealer, clock: Clock, tasks: Tasks) -> Self {
-        Self { store, sealer, clock, tasks }
+    /// Recognises callers by what this store knows and these issuers say.
+    pub fn new(
+        store: Store,
+        sealer: Sealer,
+        workloads: Workloads,
+        (clock, tasks): (Clock, Tasks),
+    ) -> Self {
+        Self { store, sealer, workloads, clock, tasks }
     }
 
-    /// The caller with this API key, calling from `address`.
+    /// The caller of a call that shows this.
     ///
     /// # Errors
-    /// [`NoCaller::Unknown`] whatever is wrong with the key.
-    pub async fn by_key(&self, key: &str, address: IpAddr) -> Result<Caller, NoCaller> {
+    /// [`NoCaller::Unknown`] whatever is wrong with it.
+    pub async fn recognise(&self, shown: Shown<'_>) -> Result<Caller, NoCaller> {
+        let certified = match shown.certificate {
+            Some(names) => self.by_certificate(names).await?,
+            None => None,
+        };
+        let (caller, key) = match shown.bearer {
+            None => (certified.clone().ok_or(NoCaller::Unknown)?, None),
+            Some(token) if token.contains('.') => (self.by_token(token).await?, None),
+            Some(key) => self.by_key(key).await.map(|(caller, key)| (caller, Some(key)))?,
+        };
+        if certified.is_some_and(|certified| certified.id != caller.id) {
+            tracing::debug!(
+                "a call shows a certificate of one caller and a key or token of another"
+            );
+            return Err(NoCaller::Unknown);
+        }
+        if caller.revoked_at.is_some() {
+            return Err(NoCaller::Unknown);
+        }
+        if !caller.may_call_from(shown.address) {
+            return Err(NoCaller::Elsewhere(Box::new(caller)));
+        }
+        if let Some(key) = key {
+            self.note_use(key);
+        }
+        Ok(caller)
+    }
+
+    /// The caller with this API key, and the key.
+    async fn by_key(&self, key: &str) -> Result<(Caller, CallerKey), NoCaller> {
         let presented = parse(key).map_err(|_| NoCaller::Unknown)?;
         if presented.kind != Kind::ApiKey {
             return Err(NoCaller::Unknown);
@@ -63,12 +118,58 @@ impl Callers {
         };
         let key = self.genuine(row, &presented)?;
         let row = conn.caller(key.caller).await?.ok_or(NoCaller::Unknown)?;
-        let caller = self.sealer.admit(row)?;
-        if !caller.may_call_from(address) {
+        Ok((self.sealer.admit(row)?, key))
+    }
+
+    /// The caller of a certificate with these names; `None` if it is nobody's. A certificate may belong to somebody who
+    /// calls with a key, so that alone is no error.
+    async fn by_certificate(&self, names: &CertificateNames) -> Result<Option<Caller>, NoCaller> {
+        if !names.are_plain() {
+            tracing::debug!("a client certificate has a SPIFFE id and another URI");
             return Err(NoCaller::Unknown);
         }
-        self.note_use(key);
-        Ok(caller)
+        self.only(&names.lookups(), |caller| caller.is_named_by(names)).await
+    }
+
+    /// The caller of this token.
+    async fn by_token(&self, token: &str) -> Result<Caller, NoCaller> {
+        let vouched = match self.workloads.verify(token, self.clock.now()).await {
+            Ok(vouched) => vouched,
+            Err(TokenRefused::KeysAway(_)) => return Err(NoCaller::IssuerAway),
+            Err(why) => {
+                tracing::debug!(%why, "a token was refused");
+                return Err(NoCaller::Unknown);
+            }
+        };
+        let Vouched { issuer, .. } = &vouched;
+        let found = self.only(&vouched.lookups(), |caller| caller.is_vouched_by(&vouched)).await?;
+        found.ok_or_else(|| {
+            tracing::debug!(%issuer, "a token is good, but no caller has a rule that it fits");
+            NoCaller::Unknown
+        })
+    }
+
+    /// The one caller among those found there that fits. Rows that cannot be believed are an error and not skipped: without
+    /// them, what fits two callers could come to fit one.
+    async fn only(
+        &self,
+        lookups: &[String],
+        fits: impl Fn(&Caller) -> bool,
+    ) -> Result<Option<Caller>, NoCaller> {
+        let rows = self.store.read().await?.callers_known_by(lookups).await?;
+        let mut found: Option<Caller> = None;
+        for row in rows {
+            let caller = self.sealer.admit(row)?;
+            if caller.revoked_at.is_some() || !fits(&caller) {
+                continue;
+            }
+            if let Some(other) = found.replace(caller) {
+                let names = (other.resource_name(), found.map(|it| it.resource_name()));
+                tracing::warn!(?names, "what a call shows fits two callers, so it is nobody's");
+                return Err(NoCaller::Unknown);
+            }
+        }
+        Ok(found)
     }
 
     fn genuine(

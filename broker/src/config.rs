@@ -4,6 +4,7 @@
 //! with file, line, field and remedy. Next: `assemble` hands each part its settings.
 
 mod file;
+mod issuers;
 mod problem;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ pub use problem::Problem;
 use crate::grpc::GrpcSettings;
 use crate::http::HttpSettings;
 use crate::providers::ProviderSettings;
+use crate::providers::workload::IssuerSettings;
 use crate::seal::KeySource;
 use crate::service::RefreshSettings;
 use crate::store;
@@ -37,6 +39,8 @@ pub struct Config {
     pub ops: SocketAddr,
     /// How providers are spoken to.
     pub providers: ProviderSettings,
+    /// Whose tokens say who calls.
+    pub issuers: Vec<IssuerSettings>,
     /// How refreshes go.
     pub refresh: RefreshSettings,
     /// Where answers wait that the store cannot take.

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod app;
 pub mod caller;
+pub mod caller_identity;
 pub mod chart;
 pub mod consent;
 pub mod credential;
@@ -19,6 +20,7 @@ pub mod parts;
 pub mod provider;
 pub mod refresh;
 pub mod refusal;
+pub mod right;
 pub mod secret;
 pub mod session;
 pub mod token;

@@ -29,6 +29,7 @@ mod identity;
 pub mod lookup;
 mod open_consent;
 mod open_session;
+mod pace;
 mod places;
 mod proof;
 mod receive_answer;
@@ -38,6 +39,7 @@ mod refresh_begin;
 mod refresh_landing;
 mod refresh_outcome;
 mod refresh_refused;
+mod refused_call;
 mod renew_session;
 mod report_sessions;
 mod resolve;
@@ -152,6 +154,7 @@ pub struct Service {
     parts: Arc<Parts>,
     flights: flights::Flights,
     gates: gates::Gates,
+    pace: pace::Pace,
 }
 
 impl Service {
@@ -162,7 +165,12 @@ impl Service {
             endpoint: parts.refresh.rate_per_endpoint,
         };
         let gates = gates::Gates::new(rates);
-        Self { parts: Arc::new(parts), flights: flights::Flights::default(), gates }
+        Self {
+            parts: Arc::new(parts),
+            flights: flights::Flights::default(),
+            gates,
+            pace: pace::Pace::default(),
+        }
     }
 
     /// How browsers reach this broker.

@@ -10,9 +10,9 @@ use tokenbroker_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::authenticate::asked;
 use super::convert::{proto_mail_host, proto_mechanism, protocol, timestamp};
 use super::serve::Door;
-use super::status;
 use crate::domain::ids::SessionId;
 use crate::domain::secret::Secret;
 use crate::service::{
@@ -28,12 +28,12 @@ impl MailLoginService for Door {
         &self,
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionResponse>, Status> {
-        let caller = self.caller(&request).await?;
+        let (caller, asked) = (self.caller(&request).await?, asked(&request));
         let opened = async {
             let attempt = unpack(request.into_inner())?;
             self.service.open_session(&caller, attempt).await
         };
-        let answer = opened.await.map_err(|error| status::of(&error))?;
+        let answer = self.on_record(&caller, asked, opened.await).await?;
         let outcome = match answer {
             SessionAnswer::Opened(opened) => open_session_response::Outcome::Session(pack(*opened)),
             SessionAnswer::Denied(denial) => {
@@ -47,7 +47,7 @@ impl MailLoginService for Door {
         &self,
         request: Request<RenewSessionRequest>,
     ) -> Result<Response<RenewSessionResponse>, Status> {
-        let caller = self.caller(&request).await?;
+        let (caller, asked) = (self.caller(&request).await?, asked(&request));
         let RenewSessionRequest { session, rejected_secret_hash } = request.into_inner();
         let renewed = async {
             let session = SessionId::parse(&session).ok_or(Error::SessionNotUsable)?;
@@ -56,7 +56,7 @@ impl MailLoginService for Door {
             })?;
             self.service.renew_session(&caller, session, hash).await
         };
-        let answer = renewed.await.map_err(|error| status::of(&error))?;
+        let answer = self.on_record(&caller, asked, renewed.await).await?;
         let outcome = match answer {
             SessionAnswer::Opened(opened) => {
                 renew_session_response::Outcome::Session(pack(*opened))
@@ -72,7 +72,7 @@ impl MailLoginService for Door {
         &self,
         request: Request<ReportSessionsRequest>,
     ) -> Result<Response<ReportSessionsResponse>, Status> {
-        let caller = self.caller(&request).await?;
+        let (caller, asked) = (self.caller(&request).await?, asked(&request));
         let reports = request.into_inner().reports;
         let reported = async {
             if reports.len() > BATCH {
@@ -81,7 +81,7 @@ impl MailLoginService for Door {
             let reports = reports.iter().map(unpack_report).collect::<Result<Vec<_>, _>>()?;
             self.service.report_sessions(&caller, reports).await
         };
-        reported.await.map_err(|error| status::of(&error))?;
+        self.on_record(&caller, asked, reported.await).await?;
         Ok(Response::new(ReportSessionsResponse {}))
     }
 }

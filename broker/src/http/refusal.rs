@@ -121,6 +121,8 @@ const fn status_of(error: &Error) -> StatusCode {
         Error::ProviderUnavailable { .. }
         | Error::ProviderThrottled { .. }
         | Error::RefreshInProgress
+        | Error::CallerThrottled { .. }
+        | Error::IssuerAway
         | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Ours(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -107,7 +107,14 @@ impl Service {
             (_, scopes) => self.audience_for(&account, scopes).await?,
         };
         let permit = caller.may_use(&account, &audience)?;
-        self.token(permit, account, wish.min_ttl, wish.rejected).await
+        self.check_scopes(&permit, &account).await?;
+        let turn = self.pace.claim(caller, &account, self.parts.clock.now())?;
+        let granted = self.token(permit.clone(), account, wish.min_ttl, wish.rejected).await?;
+        if !permit.scopes().allows(&granted.token.scopes) {
+            return Err(NotPermitted.into());
+        }
+        turn.spent();
+        Ok(granted)
     }
 
     /// A token under a permit: the one at hand if it will do, else a new one.

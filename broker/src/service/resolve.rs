@@ -5,6 +5,7 @@
 
 use crate::domain::account::Account;
 use crate::domain::app::App;
+use crate::domain::caller::{NotPermitted, UseAccount};
 use crate::domain::mail::MailProtocol;
 use crate::providers::client::ClientAuth;
 use crate::providers::preset::Preset;
@@ -59,6 +60,25 @@ impl Service {
         found.map(|(name, _)| name.clone()).ok_or_else(|| {
             Error::invalid("scopes", "no target of this account's provider grants all of them")
         })
+    }
+
+    /// Refuses a target with scopes beyond the permit, before a provider is asked for them. What a token really has is
+    /// compared again when it is there.
+    pub(super) async fn check_scopes(
+        &self,
+        permit: &UseAccount,
+        account: &Account,
+    ) -> Result<(), Error> {
+        if !permit.scopes().is_limited() {
+            return Ok(());
+        }
+        let provider = self.resolve_for(&self.app(account.app).await?, account)?;
+        let known = provider.targets.get(permit.audience()).map(|target| target.scopes.as_slice());
+        match known.unwrap_or_default() {
+            [] => Ok(()),
+            scopes if permit.scopes().allows(scopes) => Ok(()),
+            _ => Err(NotPermitted.into()),
+        }
     }
 
     /// Refuses a target that the provider does not have.

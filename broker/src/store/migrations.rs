@@ -32,6 +32,7 @@ macro_rules! twin {
 const TWINS: &[Twin] = &[
     twin!(1, "first tables", "0001_first_tables.sql"),
     twin!(2, "refresh schedule", "0002_refresh_schedule.sql"),
+    twin!(4, "caller identities", "0004_caller_identities.sql"),
 ];
 
 /// Large tables take their time, and so does a broker that migrates before us.

@@ -33,7 +33,10 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "failpoint",
         ],
     ),
-    ("callers", &["service", "store", "seal", "domain", "clock", "tasks", "telemetry"]),
+    (
+        "callers",
+        &["service", "providers", "store", "seal", "domain", "clock", "tasks", "telemetry"],
+    ),
     ("scheduler", &["service", "domain", "clock", "tasks", "telemetry"]),
     ("grpc", &["service", "callers", "domain", "clock", "tasks", "telemetry"]),
     ("http", &["service", "callers", "domain", "clock", "entropy", "tasks", "telemetry"]),

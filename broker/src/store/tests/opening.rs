@@ -30,7 +30,7 @@ each_engine! {
         drop(store);
         assert!(tasks.drain(std::time::Duration::from_secs(20)).await);
         let refused = Store::open(&home.settings, &Tasks::new()).await.unwrap_err();
-        assert_eq!(refused, Error::NewerSchema { found: 9999, known: 2 });
+        assert_eq!(refused, Error::NewerSchema { found: 9999, known: 4 });
     }
 
     async fn a_reader_cannot_write(home) {
