@@ -175,6 +175,8 @@ pub enum OptionName {
     ApiKey,
     /// The file of authorities.
     CaFile,
+    /// The client certificate or its key.
+    Certificate,
 }
 
 /// Who has to act before the same call can work.

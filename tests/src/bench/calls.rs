@@ -29,7 +29,8 @@ pub(super) async fn measure(seconds: u64) -> Result<Value> {
     let role = v1::CallerRole::Service;
     let fill = |caller: &mut v1::Caller| {
         let accounts = Some(v1::AccountSelector { all: true, ..Default::default() });
-        caller.rights = vec![v1::Right { accounts, audiences: vec!["mail".to_owned()], ..Default::default() }];
+        caller.rights =
+            vec![v1::Right { accounts, audiences: vec!["mail".to_owned()], ..Default::default() }];
     };
     let (_, key) = world.operator.caller("bench", role, fill).await?;
     let broker = world.house.doors().grpc;
