@@ -27,6 +27,7 @@ pub enum CallerIdentity {
 
 /// Which tokens of an issuer are a caller's.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TokenRule {
     /// The issuer, as the configuration names it.
     pub issuer: String,

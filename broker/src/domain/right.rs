@@ -10,6 +10,7 @@ use super::guarded::Canonical;
 
 /// A right to the tokens of some accounts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Right {
     /// Which accounts.
     pub accounts: Selector,
@@ -35,6 +36,7 @@ pub enum CallClass {
 
 /// Selects accounts: all parts that are set must match, and one that sets nothing matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Selector {
     /// Every account of the project.
     #[serde(default)]

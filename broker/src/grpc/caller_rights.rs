@@ -50,7 +50,7 @@ fn right(given: &v1::Right) -> Result<Right, Error> {
     Ok(Right {
         accounts: selector(accounts)?,
         audiences: given.audiences.clone(),
-        calls: given.calls().map(class).collect::<Result<_, _>>()?,
+        calls: given.calls.iter().map(|number| class(*number)).collect::<Result<_, _>>()?,
         scopes: given.scopes.clone(),
     })
 }
@@ -93,13 +93,12 @@ fn all_of(
     Err(Error::invalid(field, format!("{shown:?}: {remedy}")))
 }
 
-fn class(class: v1::CallClass) -> Result<CallClass, Error> {
-    match class {
-        v1::CallClass::Tokens => Ok(CallClass::Tokens),
-        v1::CallClass::Status => Ok(CallClass::Status),
-        v1::CallClass::Unspecified => {
-            Err(Error::invalid("caller.rights.calls", "use TOKENS or STATUS"))
-        }
+/// A class that is not known is refused: left out, it would leave a right to everything.
+fn class(number: i32) -> Result<CallClass, Error> {
+    match v1::CallClass::try_from(number) {
+        Ok(v1::CallClass::Tokens) => Ok(CallClass::Tokens),
+        Ok(v1::CallClass::Status) => Ok(CallClass::Status),
+        _ => Err(Error::invalid("caller.rights.calls", "use TOKENS or STATUS")),
     }
 }
 

@@ -30,6 +30,7 @@ impl MailLoginService for Door {
     ) -> Result<Response<OpenSessionResponse>, Status> {
         let (caller, asked) = (self.caller(&request).await?, asked(&request));
         let opened = async {
+            caller.may_open_sessions()?;
             let attempt = unpack(request.into_inner())?;
             self.service.open_session(&caller, attempt).await
         };
@@ -50,6 +51,7 @@ impl MailLoginService for Door {
         let (caller, asked) = (self.caller(&request).await?, asked(&request));
         let RenewSessionRequest { session, rejected_secret_hash } = request.into_inner();
         let renewed = async {
+            caller.may_open_sessions()?;
             let session = SessionId::parse(&session).ok_or(Error::SessionNotUsable)?;
             let hash: [u8; 32] = rejected_secret_hash.as_slice().try_into().map_err(|_| {
                 Error::invalid("rejected_secret_hash", "use the 32 bytes of a SHA-256")
@@ -75,6 +77,7 @@ impl MailLoginService for Door {
         let (caller, asked) = (self.caller(&request).await?, asked(&request));
         let reports = request.into_inner().reports;
         let reported = async {
+            caller.may_open_sessions()?;
             if reports.len() > BATCH {
                 return Err(Error::invalid("reports", "use at most 500"));
             }

@@ -8,6 +8,7 @@ mod credentials;
 mod database_writer;
 mod doctor;
 mod get_access_token;
+mod identities;
 mod imap_login;
 mod refresh;
 mod restart;
