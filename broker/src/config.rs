@@ -156,8 +156,8 @@ mod tests {
         }
         let inside = "jwks = \"https://10.0.0.1/jwks\"\nprivate_network = true";
         assert!(issuer(inside).is_ok());
-        let twice = "[[callers.issuer]]\nurl = \"https://issuer.test\"\naudiences = [\"x\"]";
-        assert!(issuer(twice).unwrap_err().contains("named twice"));
+        let one = "[[callers.issuer]]\nurl = \"https://issuer.test\"\naudiences = [\"x\"]\n";
+        assert!(parse(&format!("{LEAST}{one}{one}")).unwrap_err().contains("named twice"));
     }
 
     #[test]

@@ -281,6 +281,12 @@ async fn what_cannot_be_an_identity_or_a_right_is_refused_with_its_field() -> Re
         assert_eq!(named, field, "{shown}");
         assert!(remedy.len() > 15, "{remedy}");
     }
+    world.end().await
+}
+
+#[tokio::test]
+async fn a_certificates_name_is_one_callers_until_that_is_revoked() -> Result<()> {
+    let world = World::builder().without_adapters().start().await?;
     let taken = vec![identity(Kind::CertificateUri(SPIFFE.into()))];
     service(&world, "first", taken.clone()).await?;
     let second = service(&world, "second", taken.clone()).await;

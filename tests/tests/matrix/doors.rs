@@ -133,7 +133,8 @@ fn wire(paper: &Paper, ids: &BTreeMap<&str, String>) -> v1::Right {
 /// What a broker takes: a right that selects nothing or has no audience is a mistake that it refuses to store.
 fn is_storable(paper: &Paper) -> bool {
     let silent = !paper.all && paper.ids.is_empty() && paper.domains.is_empty();
-    !(silent && paper.labels.is_empty()) && !paper.audiences.is_empty()
+    let selects = !silent || !paper.labels.is_empty();
+    selects && !paper.audiences.is_empty()
 }
 
 /// Services as the model's strategy gives them, from a fixed seed.

@@ -3,6 +3,7 @@
 //! Once at the domain, a hundred thousand cases; once over the doors of a real broker. Each is shown to be able to fail: with
 //! a rule broken on purpose it finds a case.
 
+#[cfg(test)]
 mod domain;
 mod doors;
 mod model;
