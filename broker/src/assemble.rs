@@ -26,6 +26,7 @@ use crate::providers::client::ProviderClient;
 use crate::providers::mail_proof::MailProof;
 use crate::providers::preset::Presets;
 use crate::providers::wire::{self, Wire, WireSettings};
+use crate::providers::workload::Workloads;
 use crate::scheduler;
 use crate::seal::{SourceError, write_new};
 use crate::service::{Parts, Service};
@@ -86,6 +87,9 @@ pub enum StartError {
     /// The client towards providers.
     #[error("providers: {0}")]
     Wire(#[from] wire::WireSetupError),
+    /// The issuers of callers' tokens.
+    #[error("callers.issuer.ca_file: {0}")]
+    Issuers(String),
     /// A port.
     #[error(
         "{field}: cannot listen on {address}: {why}. Stop what uses it, or choose another port"
@@ -179,7 +183,9 @@ impl Core {
             spill: Spill::new(config.spill.clone()),
             bell: bell.clone(),
         });
-        let callers = Callers::new(service.memory().clone(), sealer, clock.clone());
+        let workloads = Workloads::new(&config.issuers, &clock)
+            .map_err(|error| StartError::Issuers(error.to_string()))?;
+        let callers = Callers::new(service.memory().clone(), sealer, workloads, clock.clone());
         Ok(Self { service, callers, clock, entropy, tasks, store_tasks })
     }
 
@@ -258,7 +264,7 @@ pub async fn open_doors(
         (admin, &config.admin, &identities[1], Plane::Admin),
     ] {
         let door = grpc::Door::new(core.service.clone(), core.callers.clone(), core.clock.clone());
-        let tls = identity.as_ref().map(grpc::Identity::server_config).transpose();
+        let tls = identity.as_ref().map(grpc::Identity::door).transpose();
         let tls = tls.map_err(|why| StartError::Tls { field: "grpc", why: why.to_string() })?;
         let (reflection, of_door) = (settings.reflection, tasks.clone());
         drop(tasks.spawn(async move {

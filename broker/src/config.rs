@@ -4,6 +4,7 @@
 //! with file, line, field and remedy. Next: `assemble` hands each part its settings.
 
 mod file;
+mod issuers;
 mod problem;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ pub use problem::Problem;
 use crate::grpc::GrpcSettings;
 use crate::http::HttpSettings;
 use crate::providers::ProviderSettings;
+use crate::providers::workload::IssuerSettings;
 use crate::seal::KeySource;
 use crate::service::{DecisionSettings, RefreshSettings};
 use crate::store;
@@ -37,6 +39,8 @@ pub struct Config {
     pub ops: SocketAddr,
     /// How providers are spoken to.
     pub providers: ProviderSettings,
+    /// Whose tokens say who calls.
+    pub issuers: Vec<IssuerSettings>,
     /// How refreshes go.
     pub refresh: RefreshSettings,
     /// How what is handed out is decided.
@@ -133,6 +137,40 @@ mod tests {
         let told = with("fast").unwrap_err();
         assert!(told.contains("token-broker.toml:6") && told.contains("decision.mode"), "{told}");
         assert!(told.contains("audit"), "says what it costs: {told}");
+    }
+
+    #[test]
+    fn an_issuer_of_callers_tokens_that_cannot_be_is_refused_with_its_line_and_field() {
+        let issuer = |more: &str| {
+            let url = if more.contains("url =") { "" } else { "url = \"https://issuer.test\"\n" };
+            let audiences =
+                if more.contains("audiences =") { "" } else { "audiences = [\"token-broker\"]\n" };
+            parse(&format!("{LEAST}[[callers.issuer]]\n{url}{audiences}{more}\n"))
+        };
+        let config = issuer("").unwrap();
+        assert_eq!(config.issuers[0].keys, crate::providers::workload::KeyPlace::Discovered);
+        assert_eq!(config.issuers[0].max_age, Duration::from_secs(86_400));
+        for (more, field, remedy) in [
+            ("audiences = []", "callers.issuer.audiences", "name what"),
+            ("algorithms = [\"HS256\"]", "callers.issuer.algorithms", "shared secret"),
+            ("algorithms = [\"none\"]", "callers.issuer.algorithms", "RS256"),
+            ("algorithms = []", "callers.issuer.algorithms", "RS256"),
+            ("leeway_seconds = 301", "callers.issuer.leeway_seconds", "0 to 300"),
+            ("max_age_seconds = 1", "callers.issuer.max_age_seconds", "60 to"),
+            ("jwks = \"http://issuer.test/jwks\"", "callers.issuer.jwks", "https"),
+            ("jwks = \"https://10.0.0.1/jwks\"", "callers.issuer.jwks", "private_network"),
+            ("url = \"kubernetes/serviceaccount\"", "callers.issuer.url", "keys_file"),
+            ("keys_file = \"nowhere.json\"", "callers.issuer.keys_file", "nowhere.json"),
+            ("jwks = \"https://a.test\"\nkeys_file = \"x\"", "callers.issuer.jwks", "either"),
+        ] {
+            let told = issuer(more).unwrap_err();
+            assert!(told.contains(field) && told.contains(remedy), "{more}: {told}");
+            assert!(told.contains("token-broker.toml:"), "{told}");
+        }
+        let inside = "jwks = \"https://10.0.0.1/jwks\"\nprivate_network = true";
+        assert!(issuer(inside).is_ok());
+        let one = "[[callers.issuer]]\nurl = \"https://issuer.test\"\naudiences = [\"x\"]\n";
+        assert!(parse(&format!("{LEAST}{one}{one}")).unwrap_err().contains("named twice"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod app;
 pub mod caller;
+pub mod caller_identity;
 pub mod chart;
 pub mod consent;
 pub mod credential;
@@ -20,6 +21,7 @@ pub mod parts;
 pub mod provider;
 pub mod refresh;
 pub mod refusal;
+pub mod right;
 pub mod secret;
 pub mod session;
 pub mod token;

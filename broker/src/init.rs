@@ -49,7 +49,7 @@ pub(crate) async fn run(init: Init) -> Result<(), Failure> {
     // The key is shown once: the file for it is there before the key is.
     let mut place = KeyFile::reserve(&dir)?;
     let outcome = match core.service.create_first_admin(admin).await {
-        Ok(made) => place.keep(&made.shown).map(Some),
+        Ok(made) => made.shown.as_ref().map(|key| place.keep(key)).transpose(),
         Err(Error::AlreadyExists(_)) => place.give_up().map(|()| None),
         Err(error) => place.give_up().and(Err(Failure::start(error))),
     };

@@ -125,6 +125,21 @@ impl Memory {
         Ok(self.0.callers.put(id, seen))
     }
 
+    /// The callers that may be found by what a certificate or token says, as they are now.
+    ///
+    /// # Errors
+    /// [`Error`]; also for a row that cannot be believed.
+    pub async fn read_callers_known_by(&self, lookups: &[String]) -> Result<Vec<Seen<Caller>>> {
+        let since = self.epoch();
+        let rows = self.conn().await?.callers_known_by(lookups).await?;
+        let admit = |row: Guarded<Caller>| {
+            let caller = self.0.sealer.admit(row)?;
+            let what = Changed::Caller(caller.id);
+            Ok(Seen::new(caller, what, since))
+        };
+        rows.into_iter().map(admit).collect()
+    }
+
     /// The proxy credential of this public part, if it is remembered; see [`known_key`](Self::known_key).
     pub fn known_credential(&self, key: &str) -> Option<Seen<Credential>> {
         self.current(self.0.credentials.find(key))

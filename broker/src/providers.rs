@@ -3,7 +3,8 @@
 //! Never stores, never schedules, never retries: one call is at most one request at the provider, and what came of it is
 //! told exactly. Invariant: no secret, URL query or body of an answer ever stands in an error or a log line.
 //! The walk: [`preset`] (files) -> [`resolve`] (one app's provider) -> [`client`] (the verbs) -> [`wire`] (the request)
-//! -> [`answer`] (the domain's words); identity goes [`id_token`] -> [`keys`].
+//! -> [`answer`] (the domain's words); identity goes [`id_token`] -> [`keys`];
+//! who calls with a token of its own is checked by [`workload`].
 
 pub mod address;
 pub mod answer;
@@ -11,6 +12,7 @@ pub mod client;
 pub mod discovery;
 mod fields;
 pub mod id_token;
+mod issuer_keys;
 pub mod keys;
 pub mod mail_proof;
 pub mod pkce;
@@ -21,6 +23,7 @@ pub mod resolve;
 pub mod resolved;
 mod retry_after;
 pub mod wire;
+pub mod workload;
 
 #[cfg(test)]
 mod rogue;

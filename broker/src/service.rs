@@ -30,6 +30,7 @@ mod identity;
 pub mod lookup;
 mod open_consent;
 mod open_session;
+mod pace;
 mod places;
 mod proof;
 mod receive_answer;
@@ -39,6 +40,7 @@ mod refresh_begin;
 mod refresh_landing;
 mod refresh_outcome;
 mod refresh_refused;
+mod refused_call;
 mod refused_login;
 mod renew_session;
 mod report_sessions;
@@ -169,6 +171,7 @@ pub struct Service {
     gates: gates::Gates,
     memory: Memory,
     refusals: refused_login::Refusals,
+    pace: pace::Pace,
     /// Random at each start.
     salt: [u8; 16],
 }
@@ -190,6 +193,7 @@ impl Service {
             gates,
             memory,
             refusals: refused_login::Refusals::default(),
+            pace: pace::Pace::default(),
             salt,
         }
     }

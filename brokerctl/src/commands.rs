@@ -9,6 +9,8 @@ mod app_fields;
 mod app_update;
 pub(crate) mod audit;
 pub(crate) mod caller;
+mod caller_fields;
+mod caller_update;
 pub(crate) mod completion;
 mod connect;
 pub(crate) mod consent;

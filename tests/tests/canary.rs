@@ -211,7 +211,8 @@ impl Aviary {
 
 fn all_mail(caller: &mut v1::Caller) {
     let accounts = Some(v1::AccountSelector { all: true, ..Default::default() });
-    caller.rights = vec![v1::Right { accounts, audiences: vec!["mail".to_owned()] }];
+    caller.rights =
+        vec![v1::Right { accounts, audiences: vec!["mail".to_owned()], ..Default::default() }];
 }
 
 async fn dump(url: &str) -> Result<Vec<u8>> {

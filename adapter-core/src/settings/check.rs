@@ -120,14 +120,7 @@ impl File<'_> {
         if endpoints.is_empty() {
             endpoints.push(BROKER);
         }
-        let key_file = match (&flags.key_file, &written.key_file) {
-            (Some(file), _) => file.clone(),
-            (None, Some(file)) => self.path(file.get_ref()),
-            (None, None) => {
-                return self.missing("broker.key_file", "Name the file with the adapter's API key");
-            }
-        };
-        let mut options = Options::new(endpoints[0]).api_key_file(key_file);
+        let mut options = self.identified(flags, Options::new(endpoints[0]))?;
         for endpoint in &endpoints[1..] {
             options = options.endpoint(*endpoint);
         }
@@ -140,6 +133,36 @@ impl File<'_> {
         }
     }
 
+    /// How the adapter says who it is: a key or token, a certificate, or both.
+    fn identified(&self, flags: &Flags, options: Options) -> Result<Options, SettingsError> {
+        let written = &self.outer.broker;
+        let options = match (&written.client_certificate, &written.client_key) {
+            (Some(certificate), Some(key)) => options
+                .client_certificate(self.path(certificate.get_ref()), self.path(key.get_ref())),
+            (None, None) => options,
+            (Some(half), None) | (None, Some(half)) => {
+                return self.wrong(
+                    half,
+                    "a half of a pair",
+                    "Name client_certificate and client_key",
+                );
+            }
+        };
+        match (&flags.key_file, &written.key_file, &written.token_file) {
+            (Some(file), _, _) => Ok(options.api_key_file(file)),
+            (None, Some(_), Some(file)) => {
+                self.wrong(file, "two ways to say who calls", "Name key_file or token_file")
+            }
+            (None, Some(file), None) => Ok(options.api_key_file(self.path(file.get_ref()))),
+            (None, None, Some(file)) => Ok(options.token_file(self.path(file.get_ref()))),
+            (None, None, None) if written.client_certificate.is_some() => Ok(options),
+            (None, None, None) => self.missing(
+                "broker.key_file",
+                "Name the file with the adapter's API key (or token_file, or client_certificate and client_key)",
+            ),
+        }
+    }
+
     fn not_an_option(&self, flags: &Flags, error: &Error) -> SettingsError {
         let Error::Options { option, what, remedy } = error else {
             return flag("--broker", (&error.to_string(), "See --print-sample"));
@@ -147,7 +170,10 @@ impl File<'_> {
         let (written, why) = (&self.outer.broker, (what.as_str(), remedy.as_str()));
         let span = match option {
             Some(OptionName::ApiKey) if flags.key_file.is_some() => return flag("--key-file", why),
-            Some(OptionName::ApiKey) => written.key_file.as_ref().map(Spanned::span),
+            Some(OptionName::ApiKey) => {
+                written.key_file.as_ref().or(written.token_file.as_ref()).map(Spanned::span)
+            }
+            Some(OptionName::Certificate) => written.client_certificate.as_ref().map(Spanned::span),
             Some(OptionName::CaFile) => written.ca_file.as_ref().map(Spanned::span),
             Some(OptionName::Endpoint(at)) if flags.broker.is_empty() => {
                 written.endpoints.get(*at).map(Spanned::span)

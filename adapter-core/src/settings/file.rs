@@ -52,6 +52,9 @@ pub(super) struct Tls {
 pub(super) struct Broker {
     pub(super) endpoints: Vec<Spanned<String>>,
     pub(super) key_file: Option<Spanned<PathBuf>>,
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) client_certificate: Option<Spanned<PathBuf>>,
+    pub(super) client_key: Option<Spanned<PathBuf>>,
     pub(super) ca_file: Option<Spanned<PathBuf>>,
 }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
+use super::issuers::Callers;
 use super::{Config, Problem};
 use crate::domain::ids::ResourceId;
 use crate::domain::secret::Secret;
@@ -37,6 +38,8 @@ pub(super) struct File {
     ops: Ops,
     #[serde(default)]
     providers: Providers,
+    #[serde(default)]
+    callers: Callers,
     #[serde(default)]
     refresh: Refresh,
     #[serde(default)]
@@ -86,6 +89,7 @@ struct Door {
 struct Tls {
     certificate: PathBuf,
     key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -154,6 +158,7 @@ impl<'a> Checker<'a> {
             spill: self.spill(raw.refresh.spill.as_deref(), &store),
             refresh: self.refresh(&raw.refresh)?,
             decisions: self.decisions(raw.decision.mode)?,
+            issuers: self.issuers(raw.callers, raw.providers.allow_insecure_loopback)?,
             replica: self.replica(raw.replica.as_ref())?,
             store,
             kek: self.kek(&raw.keys.kek)?,
@@ -237,6 +242,7 @@ impl<'a> Checker<'a> {
         let tls = raw.tls.map(|files| TlsFiles {
             certificate: self.path(&files.certificate),
             key: self.path(&files.key),
+            client_ca: files.client_ca.as_deref().map(|path| self.path(path)),
         });
         if tls.is_none() && !address.ip().is_loopback() && !raw.plaintext_off_loopback {
             let what = format!(
@@ -363,7 +369,15 @@ impl<'a> Checker<'a> {
         })
     }
 
-    fn path(&self, path: &Path) -> PathBuf {
+    pub(super) fn wrong(&self, span: &std::ops::Range<usize>, what: &str) -> Problem {
+        Problem::at(self.file, self.text, span, what.to_owned())
+    }
+
+    pub(super) fn path_of_file(&self) -> &Path {
+        self.file
+    }
+
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
         let folder = self.file.parent().unwrap_or(Path::new("."));
         let joined = folder.join(path);
         std::path::absolute(&joined).unwrap_or(joined)

@@ -3,17 +3,19 @@
 //! Default is deny. Never reads the store. Invariant: a permit is made here and nowhere else, so a verb that takes one
 //! cannot be reached without the question having been asked. Next: `service` verbs take permits by value.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::clock::Time;
 use crate::domain::account::Account;
+use crate::domain::caller_identity::{CallerIdentity, CertificateNames, Vouched};
 use crate::domain::credential::within;
 use crate::domain::guarded::{Canonical, Rights};
 use crate::domain::ids::{AccountId, CallerId, CallerKeyId, ProjectId, ResourceId};
 use crate::domain::mail::MailProtocol;
+pub use crate::domain::right::{CallClass, Right, ScopeLimit, Selector};
 
 /// A program or person that may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,10 @@ pub struct Caller {
     pub protocols: Vec<MailProtocol>,
     /// From where; empty means anywhere.
     pub ip_ranges: Vec<IpNet>,
+    /// What it may show instead of an API key.
+    pub identities: Vec<CallerIdentity>,
+    /// For services: the least time between two tokens of one account; zero means none.
+    pub min_interval: Duration,
     /// When it was revoked.
     pub revoked_at: Option<Time>,
     /// Rises with every change.
@@ -53,32 +59,6 @@ pub enum Role {
     Service,
     /// Mail logins.
     Adapter,
-}
-
-/// A right to the tokens of some accounts.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Right {
-    /// Which accounts.
-    pub accounts: Selector,
-    /// For which audiences; `*` means all.
-    pub audiences: Vec<String>,
-}
-
-/// Selects accounts: all parts that are set must match, and one that sets nothing matches nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Selector {
-    /// Every account of the project.
-    #[serde(default)]
-    pub all: bool,
-    /// These ids.
-    #[serde(default)]
-    pub accounts: Vec<String>,
-    /// Mailboxes in these domains, lower case.
-    #[serde(default)]
-    pub domains: Vec<String>,
-    /// Accounts with all these labels.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
 }
 
 /// One API key of a caller.
@@ -112,6 +92,7 @@ pub struct NotPermitted;
 pub struct UseAccount {
     account: AccountId,
     audience: String,
+    scopes: ScopeLimit,
 }
 
 /// May open mail sessions over these protocols.
@@ -160,26 +141,58 @@ impl Caller {
     /// # Errors
     /// [`NotPermitted`] unless the caller is an admin of the account's project or a service with a fitting right.
     pub fn may_use(&self, account: &Account, audience: &str) -> Result<UseAccount, NotPermitted> {
-        let allowed = self.project == account.project
-            && match self.role {
-                Role::Admin => true,
-                Role::Service => self.rights.iter().any(|right| right.covers(account, audience)),
-                Role::Operator | Role::Adapter => false,
-            };
-        let permit = UseAccount { account: account.id, audience: audience.to_owned() };
-        allowed.then_some(permit).ok_or(NotPermitted)
+        let scopes = self.limit(account, audience, CallClass::Tokens).ok_or(NotPermitted)?;
+        Ok(UseAccount { account: account.id, audience: audience.to_owned(), scopes })
+    }
+
+    /// Whether it may be told how an account's token stands: it may have the token, or a right says so.
+    pub fn may_see(&self, account: &Account, audience: &str) -> bool {
+        self.limit(account, audience, CallClass::Status).is_some()
+    }
+
+    /// The limit on scopes that goes with what it may, if it may.
+    fn limit(&self, account: &Account, audience: &str, class: CallClass) -> Option<ScopeLimit> {
+        if self.project != account.project {
+            return None;
+        }
+        let fitting = |right: &&Right| right.allows(class) && right.covers(account, audience);
+        match self.role {
+            Role::Admin => Some(ScopeLimit::none()),
+            Role::Service => ScopeLimit::of(self.rights.iter().filter(fitting)),
+            Role::Operator | Role::Adapter => None,
+        }
     }
 
     /// Whether it may learn what there is about an account: it has a right to some token of it.
     pub fn may_know(&self, account: &Account) -> bool {
-        let selects =
-            |right: &Right| !right.audiences.is_empty() && right.accounts.selects(account);
+        let selects = |right: &Right| {
+            let tokens = right.allows(CallClass::Tokens) && !right.audiences.is_empty();
+            tokens && right.accounts.selects(account)
+        };
         self.project == account.project
             && match self.role {
                 Role::Admin => true,
                 Role::Service => self.rights.iter().any(selects),
                 Role::Operator | Role::Adapter => false,
             }
+    }
+
+    /// Whether a verified certificate with these names is one of its own.
+    pub fn is_named_by(&self, names: &CertificateNames) -> bool {
+        self.identities.iter().any(|identity| identity.is_among(names))
+    }
+
+    /// Whether a verified token that says this is one of its own.
+    pub fn is_vouched_by(&self, vouched: &Vouched) -> bool {
+        self.identities.iter().any(|identity| identity.fits(vouched))
+    }
+
+    /// Asks who it is itself.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] for adapters: they have their own plane and nothing else.
+    pub fn may_ask_who_it_is(&self) -> Result<(), NotPermitted> {
+        (self.role != Role::Adapter).then_some(()).ok_or(NotPermitted)
     }
 
     /// Asks for the right to open mail sessions.
@@ -218,28 +231,7 @@ impl Caller {
 impl Account {
     /// The permit that a checked mail login gives: this account's token, to log in upstream and for nothing else.
     pub fn for_mail(&self, audience: String) -> UseAccount {
-        UseAccount { account: self.id, audience }
-    }
-}
-
-impl Right {
-    /// Whether it names this account and audience.
-    pub fn covers(&self, account: &Account, audience: &str) -> bool {
-        let audience_fits = self.audiences.iter().any(|one| one == "*" || one == audience);
-        audience_fits && self.accounts.selects(account)
-    }
-}
-
-impl Selector {
-    /// Whether it selects this account.
-    pub fn selects(&self, account: &Account) -> bool {
-        let Self { all, accounts, domains, labels } = self;
-        let says_nothing = !all && accounts.is_empty() && domains.is_empty() && labels.is_empty();
-        let in_domain = |domain: &String| domain == account.mailbox.domain();
-        !says_nothing
-            && (accounts.is_empty() || accounts.iter().any(|id| id == account.name.as_str()))
-            && (domains.is_empty() || domains.iter().any(in_domain))
-            && labels.iter().all(|(key, value)| account.labels.get(key) == Some(value))
+        UseAccount { account: self.id, audience, scopes: ScopeLimit::none() }
     }
 }
 
@@ -252,6 +244,11 @@ impl UseAccount {
     /// Which one.
     pub fn audience(&self) -> &str {
         &self.audience
+    }
+
+    /// Which scopes it may have.
+    pub const fn scopes(&self) -> &ScopeLimit {
+        &self.scopes
     }
 }
 
@@ -338,17 +335,14 @@ impl Rights for Caller {
             .list("protocols", self.protocols.iter().map(|protocol| protocol.as_str()))
             .list("ip_ranges", ranges.iter().map(String::as_str))
             .number("revoked_at", self.revoked_at.map(Time::millis));
-        self.rights.iter().fold(row, |row, right| {
-            let Selector { all, accounts, domains, labels } = &right.accounts;
-            row.number("all", i64::from(*all))
-                .list("accounts", accounts.iter().map(String::as_str))
-                .list("domains", domains.iter().map(String::as_str))
-                .list(
-                    "labels",
-                    labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]),
-                )
-                .list("audiences", right.audiences.iter().map(String::as_str))
-        })
+        let row = self.rights.iter().fold(row, |row, right| right.columns(row));
+        // What an older row does not have is left out while it is empty, so that its hash stays good. Each column goes in
+        // with its name, so leaving one out is as much a change as any other.
+        let row = self.identities.iter().fold(row, |row, identity| identity.columns(row));
+        match i64::try_from(self.min_interval.as_millis()) {
+            Ok(0) => row,
+            millis => row.number("min_interval", millis.ok()),
+        }
     }
 }
 

@@ -118,6 +118,8 @@ what! {
     CredentialRevoked = "credential.revoked",
     /// A credential was removed.
     CredentialDeleted = "credential.deleted",
+    /// A caller asked for what it may not, at the door: another plane's call, or from another network.
+    CallRefused = "call.refused",
     /// A caller was made.
     CallerCreated = "caller.created",
     /// A caller was changed.

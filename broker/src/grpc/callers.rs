@@ -13,12 +13,15 @@ use tokenbroker_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::authenticate::asked;
+use super::caller_rights::{pack_identity, pack_interval, pack_right};
 use super::convert::{bounded, etag, page, proto_protocols, span, timestamp, version};
 use super::names::{project, resource};
 use super::rights::{caller_change, caller_draft};
 use super::serve::Door;
 use super::status;
-use crate::domain::caller::{CallerKey, Right, Role};
+use crate::domain::caller::{CallerKey, Role};
+use crate::domain::secret::Secret;
 use crate::service::{CallerView, Error};
 
 /// The longest life of a key that has an end.
@@ -37,11 +40,12 @@ impl CallerService for Door {
             let ttl = span("key_ttl", request.key_ttl.as_ref(), LONGEST_KEY)?;
             let key_expires_at = ttl.map(|ttl| self.clock.now().after(ttl));
             let caller = request.caller.unwrap_or_default();
-            let draft = caller_draft(&request.caller_id, caller, key_expires_at)?;
+            let key = (!request.without_key, key_expires_at);
+            let draft = caller_draft(&request.caller_id, caller, key)?;
             self.service.create_caller(&permit, draft).await
         };
         let made = status::or(made.await)?;
-        let api_key = made.shown.expose().to_owned();
+        let api_key = shown(made.shown);
         Ok(Response::new(CreateCallerResponse { caller: Some(pack(made.view)), api_key }))
     }
 
@@ -96,7 +100,7 @@ impl CallerService for Door {
         let expires_at = ttl.map(|ttl| self.clock.now().after(ttl));
         let made = self.service.create_caller_key(&permit, &name.id, expires_at).await;
         let made = status::or(made)?;
-        let api_key = made.shown.expose().to_owned();
+        let api_key = shown(made.shown);
         Ok(Response::new(CreateCallerKeyResponse { caller: Some(pack(made.view)), api_key }))
     }
 
@@ -134,8 +138,15 @@ impl CallerService for Door {
         request: Request<WhoAmIRequest>,
     ) -> Result<Response<v1::Caller>, Status> {
         let caller = self.caller(&request).await?;
+        let permitted = caller.may_ask_who_it_is().map_err(Error::from);
+        self.on_record(&caller, asked(&request), permitted).await?;
         answer(self.service.who_am_i(&caller).await)
     }
+}
+
+/// A key on its only way out; empty if there is none.
+fn shown(key: Option<Secret>) -> String {
+    key.map(|key| key.expose().to_owned()).unwrap_or_default()
 }
 
 fn answer(outcome: Result<CallerView, Error>) -> Result<Response<v1::Caller>, Status> {
@@ -157,21 +168,13 @@ fn pack(view: CallerView) -> v1::Caller {
         rights: caller.rights.into_iter().map(pack_right).collect(),
         protocols: proto_protocols(&caller.protocols),
         ip_ranges: caller.ip_ranges.iter().map(ToString::to_string).collect(),
+        identities: caller.identities.into_iter().map(pack_identity).collect(),
+        min_interval: pack_interval(caller.min_interval),
         keys: keys.into_iter().map(pack_key).collect(),
         revoked: caller.revoked_at.is_some(),
         create_time: Some(timestamp(caller.created_at)),
         etag: etag(caller.version),
     }
-}
-
-fn pack_right(right: Right) -> v1::Right {
-    let accounts = v1::AccountSelector {
-        all: right.accounts.all,
-        accounts: right.accounts.accounts,
-        domains: right.accounts.domains,
-        labels: right.accounts.labels.into_iter().collect(),
-    };
-    v1::Right { accounts: Some(accounts), audiences: right.audiences }
 }
 
 fn pack_key(key: CallerKey) -> v1::CallerKey {

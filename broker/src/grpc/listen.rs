@@ -16,8 +16,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
+use super::peer::{ClientCertificate, Peer};
+use super::tls::ClientAuthorities;
 use crate::tasks::Tasks;
 
 /// The longest handshake.
@@ -33,20 +35,28 @@ const BACKOFF: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) enum Link {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>, Option<Arc<ClientCertificate>>),
+}
+
+/// How a door shakes hands.
+#[derive(Clone, Debug)]
+pub struct DoorTls {
+    /// With what.
+    pub(super) config: Arc<ServerConfig>,
+    /// Who signs its clients' certificates, if it asks for them.
+    pub(super) clients: Option<ClientAuthorities>,
 }
 
 /// Accepts connections until the tasks stop.
 pub(super) fn incoming(
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<DoorTls>,
     tasks: &Tasks,
 ) -> ReceiverStream<io::Result<Link>> {
     let (links, stream) = mpsc::channel(64);
-    let acceptor = tls.map(TlsAcceptor::from);
     let (spawner, stopping) = (tasks.clone(), tasks.stopping());
     drop(tasks.spawn(async move {
-        let work = accept(listener, acceptor, links, spawner);
+        let work = accept(listener, tls, links, spawner);
         tokio::select! { () = work => {}, () = stopping => {} }
     }));
     ReceiverStream::new(stream)
@@ -54,7 +64,7 @@ pub(super) fn incoming(
 
 async fn accept(
     listener: TcpListener,
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<DoorTls>,
     links: mpsc::Sender<io::Result<Link>>,
     tasks: Tasks,
 ) {
@@ -66,7 +76,7 @@ async fn accept(
         };
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
-        let Some(acceptor) = acceptor.clone() else {
+        let Some(DoorTls { config, clients }) = tls.clone() else {
             if links.send(Ok(Link::Plain(stream))).await.is_err() {
                 return;
             }
@@ -75,22 +85,36 @@ async fn accept(
         let Ok(slot) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let links = links.clone();
         drop(tasks.spawn(async move {
+            let acceptor = TlsAcceptor::from(config);
             let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
             if let Ok(Ok(stream)) = shaken {
-                let _ = links.send(Ok(Link::Tls(Box::new(stream)))).await;
+                let certificate = shown(&stream, clients).map(Arc::new);
+                let _ = links.send(Ok(Link::Tls(Box::new(stream), certificate))).await;
             }
             drop(slot);
         }));
     }
 }
 
-impl Connected for Link {
-    type ConnectInfo = TcpConnectInfo;
+/// The client's certificate, if it showed one.
+fn shown(
+    stream: &TlsStream<TcpStream>,
+    clients: Option<ClientAuthorities>,
+) -> Option<ClientCertificate> {
+    let chain = stream.get_ref().1.peer_certificates()?.to_vec();
+    ClientCertificate::read(chain, clients?)
+}
 
-    fn connect_info(&self) -> TcpConnectInfo {
+impl Connected for Link {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
         match self {
-            Self::Plain(stream) => stream.connect_info(),
-            Self::Tls(stream) => stream.get_ref().0.connect_info(),
+            Self::Plain(stream) => Peer { address: stream.peer_addr().ok(), certificate: None },
+            Self::Tls(stream, certificate) => Peer {
+                address: stream.get_ref().0.peer_addr().ok(),
+                certificate: certificate.clone(),
+            },
         }
     }
 }
@@ -103,7 +127,7 @@ impl AsyncRead for Link {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -116,21 +140,21 @@ impl AsyncWrite for Link {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream, _) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream, _) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream, _) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -10,6 +10,7 @@ use tokenbroker_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::authenticate::asked;
 use super::convert::{proto_mail_host, proto_mechanism, protocol, timestamp};
 use super::serve::Door;
 use super::status;
@@ -28,9 +29,11 @@ impl MailLoginService for Door {
         &self,
         request: Request<OpenSessionRequest>,
     ) -> Result<Response<OpenSessionResponse>, Status> {
-        let mut attempt = None;
+        let (asked, mut attempt) = (asked(&request), None);
         for _ in 0..TRIES {
             let caller = self.deciding_caller(&request).await?;
+            let permitted = caller.may_open_sessions().map_err(Error::from);
+            self.on_record(&caller, asked, permitted).await?;
             let attempt = match &attempt {
                 Some(attempt) => attempt,
                 None => attempt.insert(status::or(unpack(request.get_ref()))?),
@@ -38,7 +41,7 @@ impl MailLoginService for Door {
             let outcome = match self.service.open_session(&caller, attempt).await {
                 // Rights changed under it: from the beginning.
                 Err(Error::Overtaken) => continue,
-                answer => match status::or(answer)? {
+                answer => match self.on_record(&caller, asked, answer).await? {
                     SessionAnswer::Opened(opened) => {
                         open_session_response::Outcome::Session(pack(*opened))
                     }
@@ -56,14 +59,17 @@ impl MailLoginService for Door {
         &self,
         request: Request<RenewSessionRequest>,
     ) -> Result<Response<RenewSessionResponse>, Status> {
-        let caller = self.caller(&request).await?;
+        let (caller, asked) = (self.caller(&request).await?, asked(&request));
+        let permitted = caller.may_open_sessions().map_err(Error::from);
+        self.on_record(&caller, asked, permitted).await?;
         let (session, hash) = status::or(unpack_renewal(request.get_ref()))?;
-        let claim = status::or(self.service.claim_renewal(&caller, session).await)?;
+        let claim = self.service.claim_renewal(&caller, session).await;
+        let claim = self.on_record(&caller, asked, claim).await?;
         for _ in 0..TRIES {
             let caller = self.deciding_caller(&request).await?;
             let outcome = match self.service.renew_session(&caller, &claim, hash).await {
                 Err(Error::Overtaken) => continue,
-                answer => match status::or(answer)? {
+                answer => match self.on_record(&caller, asked, answer).await? {
                     SessionAnswer::Opened(opened) => {
                         renew_session_response::Outcome::Session(pack(*opened))
                     }
@@ -81,16 +87,17 @@ impl MailLoginService for Door {
         &self,
         request: Request<ReportSessionsRequest>,
     ) -> Result<Response<ReportSessionsResponse>, Status> {
-        let caller = self.caller(&request).await?;
+        let (caller, asked) = (self.caller(&request).await?, asked(&request));
         let reports = request.into_inner().reports;
         let reported = async {
+            caller.may_open_sessions()?;
             if reports.len() > BATCH {
                 return Err(Error::invalid("reports", "use at most 500"));
             }
             let reports = reports.iter().map(unpack_report).collect::<Result<Vec<_>, _>>()?;
             self.service.report_sessions(&caller, reports).await
         };
-        reported.await.map_err(|error| status::of(&error))?;
+        self.on_record(&caller, asked, reported.await).await?;
         Ok(Response::new(ReportSessionsResponse {}))
     }
 }

@@ -40,6 +40,10 @@ const CODES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+/// The method of a request, for who has to name it: `/package.Service/Method`, or `other`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Method(pub(super) &'static str);
+
 /// Puts [`Measured`] around a server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measure;
@@ -69,8 +73,9 @@ where
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let method = METHODS.get(request.uri().path()).map_or("other", String::as_str);
+        request.extensions_mut().insert(Method(method));
         let (began, answer) = (Instant::now(), self.0.call(request));
         Box::pin(async move {
             let answer = answer.await;

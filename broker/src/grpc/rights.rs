@@ -5,10 +5,11 @@
 
 use tokenbroker_proto::v1::{self, CallerRole};
 
-use super::convert::{bounded, ip_ranges, labels, mail_host, protocol};
+use super::caller_rights::{caller_protocols, identities, min_interval, rights};
+use super::convert::{bounded, ip_ranges, mail_host};
 use crate::clock::Time;
 use crate::domain::app::{ClientAuthMethod, Endpoints, Rotation};
-use crate::domain::caller::{Right, Role, Selector};
+use crate::domain::caller::Role;
 use crate::domain::ids::ResourceId;
 use crate::domain::mail::{MailHost, MailProtocol};
 use crate::service::{AppChange, AppDraft, CallerChange, CallerDraft, Error};
@@ -62,7 +63,7 @@ pub(super) fn app_change(app: v1::App, mask: &[String]) -> Result<AppChange, Err
 pub(super) fn caller_draft(
     id: &str,
     caller: v1::Caller,
-    key_expires_at: Option<Time>,
+    (with_key, key_expires_at): (bool, Option<Time>),
 ) -> Result<CallerDraft, Error> {
     let role = match caller.role() {
         CallerRole::Admin => Role::Admin,
@@ -80,6 +81,9 @@ pub(super) fn caller_draft(
         rights: rights(&caller.rights)?,
         protocols: caller_protocols(&caller.protocols)?,
         ip_ranges: ip_ranges("caller.ip_ranges", &caller.ip_ranges)?,
+        identities: identities(&caller.identities)?,
+        min_interval: min_interval(&caller)?,
+        with_key,
         key_expires_at,
     })
 }
@@ -89,6 +93,8 @@ pub(super) fn caller_change(caller: &v1::Caller, mask: &[String]) -> Result<Call
     let mut change = CallerChange::default();
     for path in mask {
         match path.as_str() {
+            "identities" => change.identities = Some(identities(&caller.identities)?),
+            "min_interval" => change.min_interval = Some(min_interval(caller)?),
             "display_name" => {
                 let name = bounded("caller.display_name", &caller.display_name, 100)?;
                 change.display_name = Some(name);
@@ -112,41 +118,6 @@ pub(super) fn unknown_path(path: &str) -> Error {
 /// An id that people chose.
 pub(super) fn resource_id(field: &'static str, text: &str) -> Result<ResourceId, Error> {
     ResourceId::parse(text).map_err(|bad| Error::invalid(field, bad.to_string()))
-}
-
-fn rights(given: &[v1::Right]) -> Result<Vec<Right>, Error> {
-    if given.len() > 64 {
-        return Err(Error::invalid("caller.rights", "use at most 64"));
-    }
-    given.iter().map(right).collect()
-}
-
-fn right(given: &v1::Right) -> Result<Right, Error> {
-    let Some(accounts) = &given.accounts else {
-        return Err(Error::invalid("caller.rights.accounts", "say which accounts"));
-    };
-    if given.audiences.is_empty() {
-        let remedy = "say for which targets, such as `mail`; `*` means all";
-        return Err(Error::invalid("caller.rights.audiences", remedy));
-    }
-    let domains = accounts.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect();
-    let selector = Selector {
-        all: accounts.all,
-        accounts: accounts.accounts.clone(),
-        domains,
-        labels: labels("caller.rights.accounts.labels", &accounts.labels)?,
-    };
-    if selector == Selector::default() {
-        return Err(Error::invalid(
-            "caller.rights.accounts",
-            "it selects nothing: say `all` or which",
-        ));
-    }
-    Ok(Right { accounts: selector, audiences: given.audiences.clone() })
-}
-
-fn caller_protocols(given: &[i32]) -> Result<Vec<MailProtocol>, Error> {
-    given.iter().map(|number| protocol("caller.protocols", *number)).collect()
 }
 
 const fn client_auth(method: v1::ClientAuthMethod) -> Option<ClientAuthMethod> {

@@ -4,10 +4,8 @@
 //! Next: `authenticate.rs`, then the service's own file.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokenbroker_proto::v1::account_service_server::AccountServiceServer;
 use tokenbroker_proto::v1::app_service_server::AppServiceServer;
 use tokenbroker_proto::v1::audit_service_server::AuditServiceServer;
@@ -21,7 +19,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::{Error, Server};
 
-use super::listen::incoming;
+use super::listen::{DoorTls, incoming};
 use super::measure::Measure;
 use super::room::Room;
 use super::tls::TlsFiles;
@@ -85,7 +83,7 @@ impl Door {
 /// If the server cannot go on.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<DoorTls>,
     (door, plane, reflection): (Door, Plane, bool),
     tasks: &Tasks,
 ) -> Result<(), Error> {

@@ -67,7 +67,9 @@ const fn code(reason: ErrorReason) -> Code {
         ErrorReason::NotFound => Code::NotFound,
         ErrorReason::AlreadyExists => Code::AlreadyExists,
         ErrorReason::EtagMismatch => Code::Aborted,
-        ErrorReason::ProviderThrottled | ErrorReason::LoginLimited => Code::ResourceExhausted,
+        ErrorReason::ProviderThrottled
+        | ErrorReason::CallerThrottled
+        | ErrorReason::LoginLimited => Code::ResourceExhausted,
         ErrorReason::ProviderUnavailable
         | ErrorReason::RefreshInProgress
         | ErrorReason::BrokerUnavailable => Code::Unavailable,
@@ -87,13 +89,13 @@ const fn code(reason: ErrorReason) -> Code {
 
 fn retry_delay(error: &Error) -> Option<Duration> {
     match error {
-        Error::ProviderUnavailable { retry_after } | Error::ProviderThrottled { retry_after } => {
-            Some(*retry_after)
-        }
+        Error::ProviderUnavailable { retry_after }
+        | Error::ProviderThrottled { retry_after }
+        | Error::CallerThrottled { retry_after } => Some(*retry_after),
         Error::RefreshInProgress => Some(Duration::from_secs(1)),
         Error::Overtaken => Some(Duration::from_millis(100)),
         Error::Overloaded => Some(Duration::from_millis(500)),
-        Error::Unavailable(_) => Some(Duration::from_secs(2)),
+        Error::Unavailable(_) | Error::IssuerAway => Some(Duration::from_secs(2)),
         _ => None,
     }
 }

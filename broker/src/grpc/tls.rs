@@ -1,4 +1,4 @@
-//! The certificate a gRPC door shows, and how it is renewed without a restart.
+//! The certificate a gRPC door shows and the authorities of its clients', and how both are renewed without a restart.
 //!
 //! Never drops a connection over a renewal: who connects later sees the new one. Invariant: files that do not make a pair
 //! are refused and the old pair stays in use. Next: `listen.rs` shakes hands with it.
@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+
+use super::listen::DoorTls;
 
 /// A certificate chain and its key, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// The authorities of client certificates; without it none are asked for.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// A certificate and its key, replaceable while in use.
@@ -29,7 +35,19 @@ pub struct Identity {
     files: TlsFiles,
     crypto: Arc<CryptoProvider>,
     current: Arc<ArcSwap<CertifiedKey>>,
+    clients: Option<ClientAuthorities>,
 }
+
+/// Who signs client certificates, replaceable while in use. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct ClientAuthorities {
+    file: PathBuf,
+    current: Arc<ArcSwap<Judge>>,
+}
+
+/// Verifies client certificates against the authorities of one reading.
+#[derive(Debug)]
+struct Judge(Arc<dyn ClientCertVerifier>);
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +60,21 @@ pub enum TlsProblem {
         /// Why.
         why: String,
     },
+    /// The authorities of client certificates cannot be used.
+    #[error("client_ca: {file}: {why}. Name a PEM file with the authorities that sign your clients' certificates",
+        file = .file.display())]
+    Clients {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The key does not belong to the certificate, or is of an unknown kind.
     #[error("{certificate} and {key} do not belong together: {why}",
         certificate = .files.certificate.display(), key = .files.key.display())]
     Pair {
         /// The pair.
-        files: TlsFiles,
+        files: Box<TlsFiles>,
         /// Why.
         why: rustls::Error,
     },
@@ -60,29 +87,126 @@ impl Identity {
     /// [`TlsProblem`] names the file.
     pub fn read(files: &TlsFiles, crypto: Arc<CryptoProvider>) -> Result<Self, TlsProblem> {
         let current = Arc::new(ArcSwap::from_pointee(pair(files, &crypto)?));
-        Ok(Self { files: files.clone(), crypto, current })
+        let clients = files.client_ca.as_deref().map(ClientAuthorities::read).transpose()?;
+        Ok(Self { files: files.clone(), crypto, current, clients })
     }
 
-    /// Reads the pair again; the old one stays in use if that fails.
+    /// Reads the files again; what was read before stays in use if that fails.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub fn reload(&self) -> Result<(), TlsProblem> {
-        self.current.store(Arc::new(pair(&self.files, &self.crypto)?));
+        let pair = pair(&self.files, &self.crypto)?;
+        if let Some(clients) = &self.clients {
+            clients.reload()?;
+        }
+        self.current.store(Arc::new(pair));
         Ok(())
     }
 
-    /// How a gRPC server shakes hands with it.
+    /// How a gRPC door shakes hands with it.
     ///
     /// # Errors
     /// If the crypto provider lacks the default versions.
-    pub fn server_config(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub fn door(&self) -> Result<DoorTls, rustls::Error> {
+        Ok(DoorTls { config: self.server_config()?, clients: self.clients.clone() })
+    }
+
+    /// How a TLS server shakes hands with it.
+    ///
+    /// # Errors
+    /// If the crypto provider lacks the default versions.
+    fn server_config(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.crypto));
-        let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+        let builder = builder.with_safe_default_protocol_versions()?;
+        let builder = match &self.clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => builder.with_client_cert_verifier(Arc::new(clients.clone())),
+        };
         let mut config = builder.with_cert_resolver(Arc::new(Shown(Arc::clone(&self.current))));
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+impl ClientAuthorities {
+    /// Reads the authorities.
+    pub(super) fn read(file: &Path) -> Result<Self, TlsProblem> {
+        let current = Arc::new(ArcSwap::from_pointee(judge(file)?));
+        Ok(Self { file: file.to_owned(), current })
+    }
+
+    /// Reads them again; those read before stay if that fails.
+    pub(super) fn reload(&self) -> Result<(), TlsProblem> {
+        self.current.store(Arc::new(judge(&self.file)?));
+        Ok(())
+    }
+
+    /// Verifies a chain against the authorities of now.
+    pub(super) fn verify(
+        &self,
+        first: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        self.current.load().0.verify_client_cert(first, others, now).map(drop)
+    }
+}
+
+/// A client may come without a certificate: then it has to show something else at each call.
+impl ClientCertVerifier for ClientAuthorities {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Strangers need not learn whom we trust.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.current.load().0.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.current.load().0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.current.load().0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.current.load().0.supported_verify_schemes()
+    }
+}
+
+fn judge(file: &Path) -> Result<Judge, TlsProblem> {
+    let problem = |why: String| TlsProblem::Clients { file: file.to_owned(), why };
+    let pem = CertificateDer::pem_file_iter(file).map_err(|error| problem(error.to_string()))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in pem {
+        let certificate = certificate.map_err(|error| problem(error.to_string()))?;
+        roots.add(certificate).map_err(|error| problem(error.to_string()))?;
+    }
+    let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crypto);
+    verifier.build().map(Judge).map_err(|error| problem(error.to_string()))
 }
 
 #[derive(Debug)]
@@ -105,5 +229,5 @@ fn pair(files: &TlsFiles, crypto: &CryptoProvider) -> Result<CertifiedKey, TlsPr
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| problem(&files.key, error.to_string()))?;
     CertifiedKey::from_der(chain, key, crypto)
-        .map_err(|why| TlsProblem::Pair { files: files.clone(), why })
+        .map_err(|why| TlsProblem::Pair { files: Box::new(files.clone()), why })
 }

@@ -13,6 +13,7 @@ use tokenbroker_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::authenticate::asked;
 use super::convert::{bounded, span, timestamp};
 use super::serve::Door;
 use super::{names, status};
@@ -75,7 +76,7 @@ impl TokenService for Door {
         &self,
         request: Request<GetTokenStatusRequest>,
     ) -> Result<Response<GetTokenStatusResponse>, Status> {
-        let caller = self.caller(&request).await?;
+        let (caller, asked) = (self.caller(&request).await?, asked(&request));
         let GetTokenStatusRequest { account, audience } = request.into_inner();
         let stands = async {
             let name = names::account("account", &account)?;
@@ -84,7 +85,7 @@ impl TokenService for Door {
             let stands = self.service.token_status(&caller, name, &audience).await?;
             Ok(pack_status(project.as_str(), stands))
         };
-        stands.await.map(Response::new).map_err(|error: Error| status::of(&error))
+        self.on_record(&caller, asked, stands.await).await.map(Response::new)
     }
 }
 

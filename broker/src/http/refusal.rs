@@ -124,6 +124,8 @@ const fn status_of(error: &Error) -> StatusCode {
         | Error::RefreshInProgress
         | Error::Overtaken
         | Error::Overloaded
+        | Error::CallerThrottled { .. }
+        | Error::IssuerAway
         | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Ours(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }

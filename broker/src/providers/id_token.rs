@@ -215,7 +215,7 @@ fn check_times(claims: &Map<String, Value>, now: Time) -> Result<(), IdTokenErro
 }
 
 /// Seconds since the epoch, whole or not (RFC 7519 section 2).
-fn moment(claims: &Map<String, Value>, name: &str) -> Option<Time> {
+pub(super) fn moment(claims: &Map<String, Value>, name: &str) -> Option<Time> {
     let seconds = claims.get(name)?.as_f64().filter(|seconds| (0.0..1e12).contains(seconds))?;
     let span = Duration::try_from_secs_f64(seconds).ok()?;
     Some(Time::from_millis(0).after(span))

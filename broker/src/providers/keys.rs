@@ -20,9 +20,9 @@ use crate::providers::answer::{Reading, no_answer};
 use crate::providers::request::get;
 use crate::providers::wire::Wire;
 
-const LEAST_LIFE: Duration = Duration::from_secs(600);
-const MOST_LIFE: Duration = Duration::from_secs(86_400);
-const USUAL_LIFE: Duration = Duration::from_secs(3600);
+pub(super) const LEAST_LIFE: Duration = Duration::from_secs(600);
+pub(super) const MOST_LIFE: Duration = Duration::from_secs(86_400);
+pub(super) const USUAL_LIFE: Duration = Duration::from_secs(3600);
 const BETWEEN_SURPRISES: Duration = Duration::from_secs(60);
 const MOST_SETS: usize = 256;
 const MOST_KEYS: usize = 64;
@@ -106,7 +106,7 @@ async fn fetch(wire: &Wire, at: &Url) -> Result<(Vec<Key>, Duration), Refused> {
 }
 
 /// The keys we can use; one that we cannot read does not spoil the others.
-fn read(document: &Map<String, Value>) -> Vec<Key> {
+pub(super) fn read(document: &Map<String, Value>) -> Vec<Key> {
     let keys = document.get("keys").and_then(Value::as_array).into_iter().flatten().take(MOST_KEYS);
     keys.filter_map(|value| {
         let issuer = value.get("issuer").and_then(Value::as_str).map(str::to_owned);
@@ -116,7 +116,7 @@ fn read(document: &Map<String, Value>) -> Vec<Key> {
 }
 
 /// With a `kid` the keys of that name; without one, the only key that fits, or none.
-fn matching(keys: &[Key], (algorithm, kid): (Algorithm, Option<&str>)) -> Vec<Key> {
+pub(super) fn matching(keys: &[Key], (algorithm, kid): (Algorithm, Option<&str>)) -> Vec<Key> {
     let fits = |key: &&Key| fits(&key.jwk, algorithm);
     match kid {
         Some(kid) => {
@@ -133,9 +133,20 @@ fn matching(keys: &[Key], (algorithm, kid): (Algorithm, Option<&str>)) -> Vec<Ke
 /// Whether a key is made for signatures of this algorithm: kind, curve, `use` and `alg`.
 fn fits(jwk: &Jwk, algorithm: Algorithm) -> bool {
     let kind = match (&jwk.algorithm, algorithm) {
-        (AlgorithmParameters::RSA(_), Algorithm::RS256 | Algorithm::PS256) => true,
+        (
+            AlgorithmParameters::RSA(_),
+            Algorithm::RS256
+            | Algorithm::RS384
+            | Algorithm::RS512
+            | Algorithm::PS256
+            | Algorithm::PS384
+            | Algorithm::PS512,
+        ) => true,
         (AlgorithmParameters::EllipticCurve(key), Algorithm::ES256) => {
             key.curve == EllipticCurve::P256
+        }
+        (AlgorithmParameters::EllipticCurve(key), Algorithm::ES384) => {
+            key.curve == EllipticCurve::P384
         }
         (AlgorithmParameters::OctetKeyPair(key), Algorithm::EdDSA) => {
             key.curve == EllipticCurve::Ed25519

@@ -20,6 +20,7 @@ use crate::domain::secret::Secret;
 use crate::domain::token;
 use crate::memory::{Basis, Seen, Use};
 use crate::service::lookup::AccountName;
+use crate::service::pace::Turn;
 use crate::service::{Error, Service, changes, places};
 use crate::store::{Result as Stored, Tx};
 use crate::telemetry::metrics;
@@ -75,12 +76,15 @@ impl Service {
         wish: &TokenWish,
     ) -> Result<Granted, Error> {
         let mut basis = Basis::of(caller);
-        let outcome = match self.token_wished(caller, wish, &mut basis).await {
+        let (outcome, turn) = match self.token_wished(caller, wish, &mut basis).await {
+            Ok((granted, turn)) => (Ok(granted), Some(turn)),
             // The account went away meanwhile; who may not list accounts does not learn more than that.
-            Err(Error::NotFound(_)) => Err(Error::NotPermitted(NotPermitted)),
-            other => other,
+            Err(Error::NotFound(_)) => (Err(Error::NotPermitted(NotPermitted)), None),
+            Err(error) => (Err(error), None),
         };
+        // A turn that is not spent is given back: nothing was handed out for it.
         self.decide(basis, self.token_event(caller, wish, &outcome), None).await?;
+        turn.into_iter().for_each(Turn::spent);
         match &outcome {
             Ok(granted) => {
                 let (token, now) = (&granted.token, self.parts.clock.now());
@@ -97,7 +101,7 @@ impl Service {
         caller: &Caller,
         wish: &TokenWish,
         basis: &mut Basis,
-    ) -> Result<Granted, Error> {
+    ) -> Result<(Granted, Turn), Error> {
         caller.may_ask_for_tokens()?;
         let account =
             self.known_account(&wish.project, &wish.account).await?.ok_or(NotPermitted)?;
@@ -110,7 +114,14 @@ impl Service {
             (_, scopes) => self.audience_for(&account, scopes, basis).await?,
         };
         let permit = caller.may_use(&account, &audience)?;
-        self.token(permit, &account, (wish.min_ttl, wish.rejected), basis).await
+        self.check_scopes(&permit, &account, basis).await?;
+        let turn = self.pace.claim(caller, &account, self.parts.clock.now())?;
+        let (scopes, how) = (permit.scopes().clone(), (wish.min_ttl, wish.rejected));
+        let granted = self.token(permit, &account, how, basis).await?;
+        if !scopes.allows(&granted.token.scopes) {
+            return Err(NotPermitted.into());
+        }
+        Ok((granted, turn))
     }
 
     /// A token under a permit: the one at hand if it will do, else a new one. What it looks at goes into `basis`.

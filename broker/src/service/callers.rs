@@ -2,10 +2,13 @@
 //!
 //! Never shows a key. Next: `create_caller`, `update_caller`, `revoke_caller`.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use crate::clock::Time;
 use crate::domain::caller::{Caller, CallerKey, ManageCallers, Right, Role};
+use crate::domain::caller_identity::CallerIdentity;
 use crate::domain::event::{Event, What};
 use crate::domain::ids::ResourceId;
 use crate::domain::mail::MailProtocol;
@@ -28,7 +31,13 @@ pub struct CallerDraft {
     pub protocols: Vec<MailProtocol>,
     /// From where.
     pub ip_ranges: Vec<IpNet>,
-    /// When its first key ends.
+    /// What it may show instead of a key.
+    pub identities: Vec<CallerIdentity>,
+    /// For services: the least time between two tokens of one account.
+    pub min_interval: Duration,
+    /// Whether it gets a first key.
+    pub with_key: bool,
+    /// When that key ends.
     pub key_expires_at: Option<Time>,
 }
 
@@ -43,6 +52,10 @@ pub struct CallerChange {
     pub protocols: Option<Vec<MailProtocol>>,
     /// From where.
     pub ip_ranges: Option<Vec<IpNet>>,
+    /// What it may show instead of a key.
+    pub identities: Option<Vec<CallerIdentity>>,
+    /// For services: the least time between two tokens of one account.
+    pub min_interval: Option<Duration>,
 }
 
 /// A caller with its keys.
@@ -54,13 +67,13 @@ pub struct CallerView {
     pub keys: Vec<CallerKey>,
 }
 
-/// A key that was just made.
+/// A caller with the key that was just made for it, if one was.
 #[derive(Clone, Debug)]
 pub struct NewKey {
     /// Whose it is.
     pub view: CallerView,
     /// The key, to be shown once.
-    pub shown: Secret,
+    pub shown: Option<Secret>,
 }
 
 impl Service {

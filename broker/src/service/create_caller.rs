@@ -2,8 +2,11 @@
 //!
 //! Never stores a key: only its keyed hash. Invariant: a caller's role is fixed when it is made.
 
+use std::time::Duration;
+
 use crate::clock::Time;
 use crate::domain::caller::{Caller, CallerKey, ManageCallers, Role};
+use crate::domain::caller_identity::CallerIdentity;
 use crate::domain::event::{Event, What};
 use crate::domain::ids::{CallerId, CallerKeyId, ProjectId, ResourceId};
 use crate::domain::secret::Secret;
@@ -11,6 +14,9 @@ use crate::seal::credential::{Generated, Kind};
 use crate::service::callers::{CallerDraft, CallerView, NewKey};
 use crate::service::create_app::named;
 use crate::service::{Error, Service};
+
+/// The most callers with patterns for tokens of one issuer: a call looks at all of them.
+const MOST_PATTERNS: usize = 256;
 
 impl Service {
     /// Makes a caller and its first key.
@@ -44,6 +50,9 @@ impl Service {
             rights: Vec::new(),
             protocols: Vec::new(),
             ip_ranges: Vec::new(),
+            identities: Vec::new(),
+            min_interval: Duration::ZERO,
+            with_key: true,
             key_expires_at: None,
         };
         let event = Event {
@@ -87,7 +96,7 @@ impl Service {
         })
         .await?;
         let view = self.caller(permit, name).await?;
-        Ok(NewKey { view, shown })
+        Ok(NewKey { view, shown: Some(shown) })
     }
 
     async fn insert_caller(
@@ -97,6 +106,11 @@ impl Service {
         event: Event,
     ) -> Result<NewKey, Error> {
         check_role(draft.role, &draft)?;
+        if !draft.with_key && draft.identities.is_empty() {
+            let remedy = "name what it shows instead of a key, or let it have one";
+            return Err(Error::invalid("caller.identities", remedy));
+        }
+        self.check_identities(&draft.identities, None).await?;
         let now = self.parts.clock.now();
         let exists = format!("caller {}", draft.id);
         let caller = Caller {
@@ -108,23 +122,52 @@ impl Service {
             rights: draft.rights,
             protocols: draft.protocols,
             ip_ranges: draft.ip_ranges,
+            identities: draft.identities,
+            min_interval: draft.min_interval,
             revoked_at: None,
             version: 1,
             created_at: now,
         };
-        let (key, shown) = self.new_key(caller.id, draft.key_expires_at);
+        let made = draft.with_key.then(|| self.new_key(caller.id, draft.key_expires_at));
+        let (key, shown) = made.unzip();
         let row = self.parts.sealer.guard(caller.clone());
-        let key_row = self.parts.sealer.guard(key.clone());
+        let key_row = key.clone().map(|key| self.parts.sealer.guard(key));
         self.write(move |tx| {
             Box::pin(async move {
                 tx.insert_caller(&row).await?;
-                tx.insert_caller_key(&key_row).await?;
+                if let Some(key) = &key_row {
+                    tx.insert_caller_key(key).await?;
+                }
                 tx.append_audit(event).await.map(drop)
             })
         })
         .await
         .map_err(|error| named(error, &exists))?;
-        Ok(NewKey { view: CallerView { caller, keys: vec![key] }, shown })
+        Ok(NewKey { view: CallerView { caller, keys: key.into_iter().collect() }, shown })
+    }
+
+    /// Refuses a certificate's name that another caller has, and more patterns of one issuer than a call can look at. Two
+    /// that were made in the same moment are refused at the door instead.
+    pub(super) async fn check_identities(
+        &self,
+        identities: &[CallerIdentity],
+        own: Option<CallerId>,
+    ) -> Result<(), Error> {
+        let mut conn = self.read().await?;
+        for identity in identities {
+            let found = conn.callers_known_by(&[identity.lookup()]).await?;
+            let others = found.iter().filter(|row| Some(row.unchecked().id) != own).count();
+            if identity.is_exclusive() && others > 0 {
+                let remedy =
+                    format!("{identity} is another caller's: revoke that, or take it away");
+                return Err(Error::invalid("caller.identities", remedy));
+            }
+            if others >= MOST_PATTERNS {
+                let remedy = "256 callers have patterns of this issuer: name the subject exactly";
+                return Err(Error::invalid("caller.identities", remedy));
+            }
+        }
+        Ok(())
     }
 
     fn new_key(&self, caller: CallerId, expires_at: Option<Time>) -> (CallerKey, Secret) {
@@ -152,6 +195,9 @@ pub(super) fn check_role(role: Role, draft: &CallerDraft) -> Result<(), Error> {
     }
     if role != Role::Adapter && !draft.protocols.is_empty() {
         return Err(Error::invalid("caller.protocols", "only an ADAPTER has protocols"));
+    }
+    if role != Role::Service && !draft.min_interval.is_zero() {
+        return Err(Error::invalid("caller.min_interval", "only a SERVICE has one"));
     }
     if role == Role::Adapter && draft.protocols.is_empty() {
         return Err(Error::invalid("caller.protocols", "name at least one of IMAP, SMTP and POP3"));

@@ -27,8 +27,19 @@ pub enum Error {
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
     /// The caller did not say who it is.
-    #[error("send a valid API key as `authorization: Bearer tbk_..`")]
+    #[error(
+        "send a valid API key or token as `authorization: Bearer ..`, or a client certificate, of one caller"
+    )]
     Unauthenticated,
+    /// The keys of a token's issuer cannot be had, so that nobody knows who calls.
+    #[error("the broker cannot check tokens of this issuer at the moment")]
+    IssuerAway,
+    /// The caller asks for one account's tokens more often than it may.
+    #[error("this caller asks for tokens of this account more often than it may")]
+    CallerThrottled {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// A thing that a manager named does not exist.
     #[error("there is no {0}")]
     NotFound(String),
@@ -139,6 +150,7 @@ impl Error {
             Self::Invalid { .. } => ErrorReason::InvalidField,
             Self::NotPermitted(_) => ErrorReason::NotPermitted,
             Self::Unauthenticated => ErrorReason::Unauthenticated,
+            Self::CallerThrottled { .. } => ErrorReason::CallerThrottled,
             Self::NotFound(_) => ErrorReason::NotFound,
             Self::AlreadyExists(_) => ErrorReason::AlreadyExists,
             Self::InUse(_) => ErrorReason::InUse,
@@ -156,7 +168,7 @@ impl Error {
             Self::ConsentNotUsable(_) => ErrorReason::ConsentNotUsable,
             Self::SessionNotUsable => ErrorReason::SessionNotUsable,
             Self::LoginLimited => ErrorReason::LoginLimited,
-            Self::Overtaken | Self::Overloaded | Self::Unavailable(_) => {
+            Self::Overtaken | Self::Overloaded | Self::Unavailable(_) | Self::IssuerAway => {
                 ErrorReason::BrokerUnavailable
             }
             Self::Ours(_) => ErrorReason::Internal,

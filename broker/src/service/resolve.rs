@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::account::Account;
 use crate::domain::app::App;
+use crate::domain::caller::{NotPermitted, UseAccount};
 use crate::domain::mail::MailProtocol;
 use crate::memory::{AppAtHand, Basis};
 use crate::providers::client::ClientAuth;
@@ -74,6 +75,28 @@ impl Service {
         found.map(|(name, _)| name.clone()).ok_or_else(|| {
             Error::invalid("scopes", "no target of this account's provider grants all of them")
         })
+    }
+
+    /// Refuses a target with scopes beyond the permit, before a provider is asked for them. What a token really has is
+    /// compared again when it is there.
+    pub(super) async fn check_scopes(
+        &self,
+        permit: &UseAccount,
+        account: &Account,
+        basis: &mut Basis,
+    ) -> Result<(), Error> {
+        if !permit.scopes().is_limited() {
+            return Ok(());
+        }
+        let app = self.known_app(account.app).await?;
+        basis.see(&app);
+        let provider = self.known_provider(&app, account)?;
+        let known = provider.targets.get(permit.audience()).map(|target| target.scopes.as_slice());
+        match known.unwrap_or_default() {
+            [] => Ok(()),
+            scopes if permit.scopes().allows(scopes) => Ok(()),
+            _ => Err(NotPermitted.into()),
+        }
     }
 
     /// Refuses a target that the provider does not have.

@@ -1,6 +1,6 @@
 //! How an account's token stands, without handing anything out.
 //!
-//! Never calls a provider and never opens a sealed value. Invariant: the same right is asked for as for the token itself.
+//! Never calls a provider and never opens a sealed value. Invariant: whoever may have the token may see this, and whoever has a right to the status.
 
 use crate::clock::Time;
 use crate::domain::caller::{Caller, NotPermitted};
@@ -40,7 +40,9 @@ impl Service {
         let found = self.find_account(&project, &name).await?;
         let account = found.ok_or(NotPermitted)?;
         let audience = if audience.is_empty() { "mail" } else { audience };
-        caller.may_use(&account, audience)?;
+        if !caller.may_see(&account, audience) {
+            return Err(NotPermitted.into());
+        }
         let now = self.parts.clock.now();
         let token = self.read().await?.access_token(account.id, audience).await?;
         let reason = self.check_standing(&account).err().map_or(0, |error| error.reason_number());

@@ -25,6 +25,9 @@ impl Service {
         let mut trial = view.caller.clone();
         apply(&mut trial, change.clone());
         check_role(trial.role, &as_draft(trial.clone()))?;
+        if let Some(identities) = &change.identities {
+            self.check_identities(identities, Some(view.caller.id)).await?;
+        }
         let event = self.caller_event(permit, What::CallerUpdated, name);
         let sealer = self.parts.sealer.clone();
         let target = (view.caller.id, version);
@@ -53,6 +56,12 @@ fn apply(caller: &mut Caller, change: CallerChange) {
     if let Some(ip_ranges) = change.ip_ranges {
         caller.ip_ranges = ip_ranges;
     }
+    if let Some(identities) = change.identities {
+        caller.identities = identities;
+    }
+    if let Some(min_interval) = change.min_interval {
+        caller.min_interval = min_interval;
+    }
 }
 
 fn as_draft(caller: Caller) -> CallerDraft {
@@ -63,6 +72,9 @@ fn as_draft(caller: Caller) -> CallerDraft {
         rights: caller.rights,
         protocols: caller.protocols,
         ip_ranges: caller.ip_ranges,
+        identities: caller.identities,
+        min_interval: caller.min_interval,
+        with_key: false,
         key_expires_at: None,
     }
 }

@@ -4,6 +4,9 @@
 //! names the version it follows, a revoked key stays revoked, and both raise the rights epoch. Next: `callers/` of the
 //! broker looks a key up here on every call.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use super::credentials::protocols_column;
 use super::engine::{Conn, Tx, all, maybe, run, statements};
 use super::epoch::Changed;
@@ -12,13 +15,15 @@ use super::page::{Page, PageRequest};
 use super::row::{Cells, json_list, json_of, millis, row, time};
 use crate::clock::Time;
 use crate::domain::caller::{Caller, CallerKey, Role};
+use crate::domain::caller_identity::CallerIdentity;
 use crate::domain::guarded::Guarded;
 use crate::domain::ids::{CallerId, CallerKeyId, ProjectId, ResourceId};
 use crate::domain::mail::MailProtocol;
 
 row!(CallerRow, caller_columns {
     id: Vec<u8>, project: String, name: String, display_name: String, role: String, rights: String,
-    protocols: String, ip_ranges: String, revoked_at: Option<i64>, version: i64, created_at: i64, mac: Vec<u8>,
+    protocols: String, ip_ranges: String, identities: String, min_interval: i64, revoked_at: Option<i64>, version: i64,
+    created_at: i64, mac: Vec<u8>,
 });
 
 row!(KeyRow, key_columns {
@@ -32,9 +37,14 @@ statements! {
     CALLERS = concat!("select ", caller_columns!(), " from callers
         where project = $1 and name > $2 order by name limit $3");
     INSERT_CALLER = concat!("insert into callers (", caller_columns!(), ")
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)");
     UPDATE_CALLER = "update callers set display_name = $2, role = $3, rights = $4, protocols = $5, ip_ranges = $6,
-        revoked_at = $7, version = $8, mac = $9 where id = $1 and version = $8 - 1";
+        revoked_at = $7, version = $8, mac = $9, identities = $10, min_interval = $11
+        where id = $1 and version = $8 - 1";
+    KNOWN_BY = concat!("select ", caller_columns!(), " from callers
+        where id in (select caller from caller_identities where lookup = $1) order by id limit 257");
+    FORGET_IDENTITIES = "delete from caller_identities where caller = $1";
+    INSERT_IDENTITY = "insert into caller_identities (lookup, caller) values ($1, $2)";
     DELETE_CALLER = "delete from callers where id = $1";
     KEY = concat!("select ", key_columns!(), " from caller_keys where key_id = $1");
     KEYS = concat!("select ", key_columns!(), " from caller_keys where caller = $1
@@ -82,6 +92,28 @@ impl Conn {
         Ok(page.page(callers, |caller| caller.unchecked().name.to_string()))
     }
 
+    /// Those that may be the ones found under any of these texts ([`CallerIdentity::lookup`]); at most 257 for each. The
+    /// row decides whether one is.
+    ///
+    /// [`CallerIdentity::lookup`]: crate::domain::caller_identity::CallerIdentity::lookup
+    ///
+    /// # Errors
+    /// As [`caller`](Self::caller).
+    pub async fn callers_known_by(&mut self, lookups: &[String]) -> Result<Vec<Guarded<Caller>>> {
+        let mut found: Vec<Guarded<Caller>> = Vec::new();
+        for lookup in lookups {
+            let rows = all!(self, KNOWN_BY => CallerRow; lookup.as_str())?;
+            for row in rows {
+                let row = row.read()?;
+                let id = row.unchecked().id;
+                if !found.iter().any(|other| other.unchecked().id == id) {
+                    found.push(row);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// An API key, by its public part.
     ///
     /// # Errors
@@ -110,7 +142,9 @@ impl Tx {
         let (mac, it) = (caller.mac(), caller.unchecked());
         run!(self, INSERT_CALLER; it.id.bytes().to_vec(); it.project.as_str(); it.name.as_str();
             it.display_name.as_str(); it.role.as_str(); json_of(&it.rights)?; protocols_column(&it.protocols);
-            json_list(&it.ip_ranges); millis(it.revoked_at); it.version; it.created_at.millis(); mac)?;
+            json_list(&it.ip_ranges); json_of(&it.identities)?; span(it.min_interval); millis(it.revoked_at);
+            it.version; it.created_at.millis(); mac)?;
+        self.index_identities(it).await?;
         self.raise_epoch(Changed::Caller(it.id)).await
     }
 
@@ -122,8 +156,20 @@ impl Tx {
         let (mac, it) = (caller.mac(), caller.unchecked());
         let changed = run!(self, UPDATE_CALLER; it.id.bytes().to_vec(); it.display_name.as_str();
             it.role.as_str(); json_of(&it.rights)?; protocols_column(&it.protocols); json_list(&it.ip_ranges);
-            millis(it.revoked_at); it.version; mac)?;
-        self.raised_if(changed, "callers", Changed::Caller(it.id)).await
+            millis(it.revoked_at); it.version; mac; json_of(&it.identities)?; span(it.min_interval))?;
+        self.raised_if(changed, "callers", Changed::Caller(it.id)).await?;
+        self.index_identities(it).await
+    }
+
+    /// Says anew where to look for a caller. One that was revoked is not to be found.
+    async fn index_identities(&mut self, caller: &Caller) -> Result<()> {
+        run!(self, FORGET_IDENTITIES; caller.id.bytes().to_vec())?;
+        let live = caller.identities.iter().filter(|_| caller.revoked_at.is_none());
+        let lookups: BTreeSet<String> = live.map(CallerIdentity::lookup).collect();
+        for lookup in lookups {
+            run!(self, INSERT_IDENTITY; lookup.as_str(); caller.id.bytes().to_vec())?;
+        }
+        Ok(())
     }
 
     /// Removes one with its keys and, for an adapter, its sessions.
@@ -169,6 +215,10 @@ impl Tx {
     }
 }
 
+fn span(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl CallerRow {
     fn read(self) -> Result<Guarded<Caller>> {
         let at = Cells::of("callers", &self.id);
@@ -181,6 +231,8 @@ impl CallerRow {
             rights: at.json("rights", &self.rights)?,
             protocols: at.list("protocols", &self.protocols, MailProtocol::parse)?,
             ip_ranges: at.list("ip_ranges", &self.ip_ranges, |text| text.parse().ok())?,
+            identities: at.json("identities", &self.identities)?,
+            min_interval: Duration::from_millis(at.number("min_interval", self.min_interval)?),
             revoked_at: time(self.revoked_at),
             version: self.version,
             created_at: Time::from_millis(self.created_at),

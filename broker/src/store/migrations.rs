@@ -33,6 +33,7 @@ const TWINS: &[Twin] = &[
     twin!(1, "first tables", "0001_first_tables.sql"),
     twin!(2, "refresh schedule", "0002_refresh_schedule.sql"),
     twin!(3, "rights changes", "0003_rights_changes.sql"),
+    twin!(4, "caller identities", "0004_caller_identities.sql"),
     twin!(5, "audit chains", "0005_audit_chains.sql"),
     twin!(8, "login limits", "0008_login_limits.sql"),
 ];

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use token_broker_client::v1;
 
-use super::words::{Protocol, label, protocols};
+use super::caller_fields::{IdentityArgs, RightArgs};
+use super::caller_update::{UPDATE_HELP, Update};
+use super::words::{Protocol, protocols};
 use crate::failure::Failure;
 use crate::secrets::Destination;
 use crate::session::{Session, all_pages};
@@ -21,11 +23,14 @@ const ONCE: &str = "\nThis key is shown once and kept nowhere. Put it into a fil
 pub(crate) enum Caller {
     /// Makes a caller and its first API key
     #[command(after_help = CREATE_HELP)]
-    Create(Create),
+    Create(Box<Create>),
     /// Lists callers
     List,
     /// Shows one caller, without its keys
     Show(Which),
+    /// Changes what a caller may do, from where, and what it shows
+    #[command(after_help = UPDATE_HELP)]
+    Update(Box<Update>),
     /// Adds an API key; older ones keep working
     AddKey(AddKey),
     /// Ends an API key now
@@ -43,6 +48,8 @@ Examples:
   brokerctl caller create crm --role service --domain example.com --audience mail --output-secret crm.key
   brokerctl caller create imap-1 --role adapter --protocol imap --output-secret imap-1.key
   brokerctl caller create ann --role operator --key-ttl 30d
+  brokerctl caller create crm --role service --all-accounts --no-key \\
+      --token https://kubernetes.default.svc system:serviceaccount:mail:crm
 
 A service gets tokens only of the accounts that all its selectors match: --all-accounts,
 --account, --domain, --account-label. Default is deny.";
@@ -90,29 +97,13 @@ pub(crate) struct Create {
     /// Write the key into this new file, mode 0600, instead of showing it
     #[arg(long, value_name = "FILE")]
     output_secret: Option<PathBuf>,
+    /// Make no key: it shows a certificate or a token
+    #[arg(long, conflicts_with_all = ["key_ttl", "output_secret"])]
+    no_key: bool,
     #[command(flatten)]
     right: RightArgs,
-}
-
-/// A service's right.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "For the role `service`")]
-struct RightArgs {
-    /// Every account of the project
-    #[arg(long)]
-    all_accounts: bool,
-    /// An account's id; repeat for more
-    #[arg(long = "account", value_name = "ID")]
-    accounts: Vec<String>,
-    /// Mailboxes in this domain; repeat for more
-    #[arg(long = "domain", value_name = "DOMAIN")]
-    domains: Vec<String>,
-    /// Accounts with this label; repeat for more
-    #[arg(long = "account-label", value_name = "KEY=VALUE", value_parser = label)]
-    labels: Vec<(String, String)>,
-    /// For which targets, `*` for all; repeat for more
-    #[arg(long = "audience", value_name = "AUDIENCE", default_value = "mail")]
-    audiences: Vec<String>,
+    #[command(flatten)]
+    identity: IdentityArgs,
 }
 
 /// `caller add-key`
@@ -152,6 +143,7 @@ impl Caller {
         let mut callers = session.admin.callers();
         let caller = match self {
             Self::Create(create) => return create.run(session).await,
+            Self::Update(update) => return update.run(session).await,
             Self::AddKey(add) => return add.run(session).await,
             Self::List => return list(session).await,
             Self::Delete(delete) => return delete.run(session).await,
@@ -176,56 +168,64 @@ impl Caller {
 
 impl Create {
     async fn run(self, session: &Session) -> Result<(), Failure> {
-        let rights = self.right.right(self.role)?;
+        self.right.check()?;
         let mut protocols = protocols(&self.protocols);
         if self.role == Role::Adapter && protocols.is_empty() {
             protocols = super::words::protocols(&[Protocol::Imap, Protocol::Smtp]);
         }
-        let destination = Destination::open(self.output_secret.as_deref())?;
-        let caller = v1::Caller {
-            display_name: self.display_name,
-            role: v1::CallerRole::from(self.role).into(),
-            rights,
-            protocols,
-            ip_ranges: self.ip_ranges,
-            ..Default::default()
-        };
+        if self.no_key && self.identity.is_empty() {
+            return Err(Failure::usage(
+                "a caller without a key has to show something else",
+                "--certificate-dns NAME, --certificate-uri URI or --token ISSUER SUBJECT",
+            ));
+        }
+        let no_key = self.no_key;
+        let output = self.output_secret.clone();
         let ask = v1::CreateCallerRequest {
             parent: session.parent(),
-            caller_id: self.caller,
-            caller: Some(caller),
+            caller_id: self.caller.clone(),
             key_ttl: self.key_ttl.map(when::wire),
+            without_key: no_key,
+            caller: Some(self.caller(protocols)?),
         };
+        if no_key {
+            let made = session.admin.ask(session.admin.callers().create_caller(ask)).await?;
+            return session.out.show(&CallerView::from(made.caller.unwrap_or_default()));
+        }
+        let destination = Destination::open(output.as_deref())?;
         let answer = session.admin.ask(session.admin.callers().create_caller(ask)).await;
         let (answer, destination) = destination.or_discard(answer)?;
         show_issued(session, answer.caller, destination, answer.api_key)
     }
 }
 
-impl RightArgs {
-    fn right(self, role: Role) -> Result<Vec<v1::Right>, Failure> {
-        let named = self.all_accounts
-            || !(self.accounts.is_empty() && self.domains.is_empty() && self.labels.is_empty());
-        match (role, named) {
-            (Role::Service, false) => Err(Failure::usage(
-                "a service without a selector could get no token at all",
-                "--all-accounts, --account ID, --domain DOMAIN or --account-label KEY=VALUE",
-            )),
-            (Role::Service, true) => {
-                let accounts = v1::AccountSelector {
-                    all: self.all_accounts,
-                    accounts: self.accounts,
-                    domains: self.domains,
-                    labels: self.labels.into_iter().collect(),
-                };
-                Ok(vec![v1::Right { accounts: Some(accounts), audiences: self.audiences }])
-            }
-            (_, true) => Err(Failure::usage(
-                "selectors of accounts are for the role service",
-                "leave them out, or use --role service",
-            )),
-            (_, false) => Ok(Vec::new()),
-        }
+impl Create {
+    fn caller(mut self, protocols: Vec<i32>) -> Result<v1::Caller, Failure> {
+        Ok(v1::Caller {
+            display_name: std::mem::take(&mut self.display_name),
+            role: v1::CallerRole::from(self.role).into(),
+            protocols,
+            ip_ranges: std::mem::take(&mut self.ip_ranges),
+            min_interval: self.right.interval(),
+            identities: self.identity.identities(),
+            rights: rights(self.role, self.right)?,
+            ..Default::default()
+        })
+    }
+}
+
+fn rights(role: Role, right: RightArgs) -> Result<Vec<v1::Right>, Failure> {
+    match (role, right.names_accounts()) {
+        (Role::Service, false) => Err(Failure::usage(
+            "a service without a selector could get no token at all",
+            "--all-accounts, --account ID, --domain DOMAIN or --account-label KEY=VALUE",
+        )),
+        (Role::Service, true) => Ok(vec![right.right()]),
+        (_, true) => Err(Failure::usage(
+            "selectors of accounts are for the role service",
+            "leave them out, or use --role service",
+        )),
+        (_, false) => Ok(Vec::new()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use token_broker_client::v1;
+use token_broker_client::v1::{self, caller_identity::Kind};
 
 use super::{joined, ordered, protocols, some, word};
 use crate::names;
@@ -21,6 +21,8 @@ pub(crate) struct CallerView {
     rights: Vec<RightView>,
     protocols: Vec<String>,
     ip_ranges: Vec<String>,
+    identities: Vec<IdentityView>,
+    min_interval: Option<String>,
     keys: Vec<KeyView>,
     revoked: bool,
     create_time: Option<String>,
@@ -34,6 +36,19 @@ struct RightView {
     domains: Vec<String>,
     labels: BTreeMap<String, String>,
     audiences: Vec<String>,
+    /// `tokens`, `status`; empty means tokens.
+    calls: Vec<String>,
+    scopes: Vec<String>,
+}
+
+/// `certificate_dns`, `certificate_uri`, or issuer and subject.
+#[derive(Default, Serialize)]
+struct IdentityView {
+    certificate_dns: Option<String>,
+    certificate_uri: Option<String>,
+    token_issuer: Option<String>,
+    token_subject: Option<String>,
+    token_claims: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +66,8 @@ impl From<v1::Caller> for CallerView {
             id: names::id(&caller.name).into(),
             role: word(caller.role().as_str_name(), "CALLER_ROLE_"),
             protocols: protocols(caller.protocols()),
+            min_interval: caller.min_interval.map(|interval| interval.to_string()),
+            identities: caller.identities.into_iter().map(Into::into).collect(),
             name: caller.name,
             display_name: some(caller.display_name),
             rights: caller.rights.into_iter().map(Into::into).collect(),
@@ -65,6 +82,8 @@ impl From<v1::Caller> for CallerView {
 
 impl From<v1::Right> for RightView {
     fn from(right: v1::Right) -> Self {
+        let calls = right.calls().filter_map(|class| word(class.as_str_name(), "CALL_CLASS_"));
+        let calls = calls.collect();
         let accounts = right.accounts.unwrap_or_default();
         Self {
             all: accounts.all,
@@ -72,7 +91,43 @@ impl From<v1::Right> for RightView {
             domains: accounts.domains,
             labels: ordered(accounts.labels),
             audiences: right.audiences,
+            calls,
+            scopes: right.scopes,
         }
+    }
+}
+
+impl From<v1::CallerIdentity> for IdentityView {
+    fn from(identity: v1::CallerIdentity) -> Self {
+        let empty = Self::default();
+        match identity.kind {
+            Some(Kind::CertificateDns(name)) => Self { certificate_dns: Some(name), ..empty },
+            Some(Kind::CertificateUri(uri)) => Self { certificate_uri: Some(uri), ..empty },
+            Some(Kind::Token(rule)) => Self {
+                token_issuer: Some(rule.issuer),
+                token_subject: Some(rule.subject),
+                token_claims: ordered(rule.claims),
+                ..empty
+            },
+            None => empty,
+        }
+    }
+}
+
+impl IdentityView {
+    fn words(&self) -> String {
+        let certificate = self.certificate_dns.as_ref().or(self.certificate_uri.as_ref());
+        if let Some(name) = certificate {
+            return format!("certificate {name}");
+        }
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_default();
+        let claims = joined(&self.token_claims);
+        let claims = if claims.is_empty() { claims } else { format!(" with {claims}") };
+        format!(
+            "token of {} for {}{claims}",
+            or_none(&self.token_issuer),
+            or_none(&self.token_subject)
+        )
     }
 }
 
@@ -103,7 +158,14 @@ impl RightView {
         if !self.labels.is_empty() {
             parts.push(joined(&self.labels));
         }
-        format!("{} for {}", parts.join(" and "), self.audiences.join(", "))
+        let mut words = format!("{} for {}", parts.join(" and "), self.audiences.join(", "));
+        if !self.scopes.is_empty() {
+            words += &format!(", only {}", self.scopes.join(" "));
+        }
+        if self.calls == ["status"] {
+            words += ", status only";
+        }
+        words
     }
 }
 
@@ -128,13 +190,16 @@ impl View for CallerView {
             let used = if used.is_empty() { "never used".into() } else { format!("used {used}") };
             format!("{} ({used}{ends}{state})", key.key_id)
         });
+        let identities = self.identities.iter().map(IdentityView::words);
         screen.record(&[
             ("Caller", self.id.clone()),
             ("Name", self.display_name.clone().unwrap_or_default()),
             ("Role", self.role.clone().unwrap_or_default()),
             ("State", self.state()),
             ("May use", self.may()),
+            ("At most every", self.min_interval.clone().unwrap_or_default()),
             ("From", self.ip_ranges.join(" ")),
+            ("Shows", identities.collect::<Vec<_>>().join("\n")),
             ("Keys", keys.collect::<Vec<_>>().join("\n")),
             ("Made", screen.time(&self.create_time)),
         ])

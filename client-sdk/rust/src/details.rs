@@ -44,9 +44,9 @@ fn by_reason(reason: ErrorReason, message: String, details: &ErrorDetails) -> Er
         ErrorReason::AccountDisabled => Error::AccountDisabled { message },
         ErrorReason::AppRejected => Error::AppRejected { message },
         ErrorReason::AppDisabled => Error::AppDisabled { message },
-        ErrorReason::ProviderThrottled | ErrorReason::LoginLimited => {
-            Error::Throttled { message, retry_after }
-        }
+        ErrorReason::ProviderThrottled
+        | ErrorReason::CallerThrottled
+        | ErrorReason::LoginLimited => Error::Throttled { message, reason, retry_after },
         ErrorReason::ProviderUnavailable
         | ErrorReason::RefreshInProgress
         | ErrorReason::BrokerUnavailable => {
@@ -75,7 +75,9 @@ fn by_code(code: Code, message: String, details: &ErrorDetails) -> Error {
     let retry_after = retry_after(details);
     match code {
         Code::Unavailable => Error::Unavailable { message, reason: None, retry_after },
-        Code::ResourceExhausted => Error::Throttled { message, retry_after },
+        Code::ResourceExhausted => {
+            Error::Throttled { message, reason: ErrorReason::ProviderThrottled, retry_after }
+        }
         Code::PermissionDenied => Error::NotPermitted { message },
         Code::NotFound => Error::NotFound { message },
         Code::Unauthenticated => Error::Unauthenticated { message },

@@ -1,4 +1,4 @@
-//! Sends one call: puts the API key on it, gives it a deadline, and tries the next endpoint while nothing was sent.
+//! Sends one call: puts the API key or token on it, gives it a deadline, and tries the next endpoint while nothing was sent.
 //!
 //! Never repeats a call that may have reached a broker; that is `retry`'s, for calls that are safe to do twice.
 //! Invariant: what fails here fails as our own [`Error`], found again inside the `Status` that tonic makes of it.
@@ -47,7 +47,9 @@ impl Door {
 
     async fn send(self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
-        parts.headers.insert(header::AUTHORIZATION, self.connection.key().clone());
+        if let Some(shown) = self.connection.bearer()? {
+            parts.headers.insert(header::AUTHORIZATION, shown);
+        }
         parts.headers.entry("grpc-timeout").or_insert_with(|| grpc_timeout(self.deadline));
         let body = whole(body).await?;
         let first = self.connection.first();

@@ -53,11 +53,13 @@ pub enum Error {
         /// How long they live.
         max_ttl: Option<Duration>,
     },
-    /// The provider or the broker asks for fewer calls.
+    /// The provider or the broker asks for fewer calls. [`Error::reason`] tells which.
     #[error("{message}")]
     Throttled {
         /// The broker's words.
         message: String,
+        /// `PROVIDER_THROTTLED`, or `CALLER_THROTTLED`: this caller asks for one account's tokens too often.
+        reason: ErrorReason,
         /// When to come back.
         retry_after: Option<Duration>,
     },
@@ -173,6 +175,8 @@ pub enum OptionName {
     ApiKey,
     /// The file of authorities.
     CaFile,
+    /// The client certificate or its key.
+    Certificate,
 }
 
 /// Who has to act before the same call can work.
@@ -214,7 +218,7 @@ impl Error {
             Self::AppRejected { .. } => ErrorReason::AppRejected,
             Self::AppDisabled { .. } => ErrorReason::AppDisabled,
             Self::MinTtlUnattainable { .. } => ErrorReason::MinTtlUnattainable,
-            Self::Throttled { .. } => ErrorReason::ProviderThrottled,
+            Self::Throttled { reason, .. } => *reason,
             Self::Unavailable { reason, .. } => return *reason,
             Self::NotPermitted { .. } => ErrorReason::NotPermitted,
             Self::NotFound { .. } => ErrorReason::NotFound,

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tonic::codegen::http::Uri;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::errors::{Error, OptionName};
-use crate::key::{KeySource, Secret};
+use crate::key::{Bearer, KeySource, Secret, TokenProvider, private_key};
 
 /// The environment variable [`Options::api_key_env`] is usually given.
 pub const API_KEY_ENV: &str = "TOKEN_BROKER_API_KEY";
@@ -21,6 +21,7 @@ pub struct Options {
     endpoints: Vec<String>,
     key: KeySource,
     ca_file: Option<PathBuf>,
+    certificate: Option<[PathBuf; 2]>,
     allow_plaintext: bool,
     pub(crate) deadline: Duration,
     pub(crate) connect_timeout: Duration,
@@ -36,6 +37,7 @@ impl Options {
             endpoints: vec![endpoint.into()],
             key: KeySource::Missing,
             ca_file: None,
+            certificate: None,
             allow_plaintext: false,
             deadline: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
@@ -70,6 +72,42 @@ impl Options {
     pub fn api_key_env(mut self, name: impl Into<String>) -> Self {
         self.key = KeySource::Environment(name.into());
         self
+    }
+
+    /// The file with a token that says who we are, such as a projected service account token of Kubernetes. Read again
+    /// every few seconds, so whoever renews it need not tell us.
+    #[must_use]
+    pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key = KeySource::TokenFile(path.into());
+        self
+    }
+
+    /// Who gives the token that says who we are. Asked at every call, so it has to keep one at hand and must not wait;
+    /// an error is a refusal of the call, in its words.
+    #[must_use]
+    pub fn token_provider(
+        mut self,
+        give: impl Fn() -> Result<String, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.key = KeySource::Provider(TokenProvider::new(give));
+        self
+    }
+
+    /// The client certificate (PEM, first the leaf) and its key that say who we are; with them no API key is needed. Both
+    /// are read again when the certificate's file changes, for connections made from then on.
+    #[must_use]
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.certificate = Some([certificate.into(), key.into()]);
+        self
+    }
+
+    /// The file of the client certificate, if there is one.
+    pub(crate) fn certificate_file(&self) -> Option<&std::path::Path> {
+        self.certificate.as_ref().map(|[certificate, _]| certificate.as_path())
     }
 
     /// The PEM file with the only authorities to trust. Without it the system's are trusted.
@@ -133,36 +171,60 @@ impl Options {
         if self.deadline.is_zero() || self.connect_timeout.is_zero() {
             return Err(Error::options("a deadline of zero ends every call", "say 10 seconds"));
         }
+        let endpoints = self.dialables()?;
+        let bearer = self.key.bearer(self.certificate.is_some());
+        let bearer = bearer.map_err(|error| error.about(OptionName::ApiKey))?;
+        Ok(Checked { endpoints, bearer })
+    }
+
+    /// The endpoints with the certificate and the authorities as their files are now.
+    pub(crate) fn dialables(&self) -> Result<Vec<Endpoint>, Error> {
         let authorities = self.authorities().map_err(|error| error.about(OptionName::CaFile))?;
-        let endpoint = |(at, text): (usize, &String)| {
-            self.dialable(text, authorities.as_ref())
-                .map_err(|error| error.about(OptionName::Endpoint(at)))
+        let identity = self.identity().map_err(|error| error.about(OptionName::Certificate))?;
+        let tls = ClientTlsConfig::new();
+        let tls = match authorities {
+            Some(ca) => tls.ca_certificate(ca),
+            None => tls.with_native_roots(),
         };
-        let endpoints =
-            self.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?;
-        let key = self.key.header().map_err(|error| error.about(OptionName::ApiKey))?;
-        Ok(Checked { endpoints, key })
+        let tls = match identity {
+            Some(identity) => tls.identity(identity),
+            None => tls,
+        };
+        let endpoint = |(at, text): (usize, &String)| {
+            self.dialable(text, &tls).map_err(|error| error.about(OptionName::Endpoint(at)))
+        };
+        self.endpoints.iter().enumerate().map(endpoint).collect()
+    }
+
+    fn identity(&self) -> Result<Option<Identity>, Error> {
+        let Some([certificate, key]) = &self.certificate else { return Ok(None) };
+        let chain = self.pem(certificate, "the client certificate")?;
+        Ok(Some(Identity::from_pem(chain, private_key(key)?)))
     }
 
     fn authorities(&self) -> Result<Option<Certificate>, Error> {
         let Some(path) = &self.ca_file else { return Ok(None) };
+        Ok(Some(Certificate::from_pem(self.pem(path, "the CA file")?)))
+    }
+
+    fn pem(&self, path: &std::path::Path, what: &str) -> Result<Vec<u8>, Error> {
         let shown = path.display();
         let pem = std::fs::read(path).map_err(|error| {
             Error::options(
-                format!("the CA file {shown} cannot be read: {error}"),
-                "name a PEM file with the authority that signed the broker's certificate",
+                format!("{what} {shown} cannot be read: {error}"),
+                "name a PEM file: the authority that signed the broker's certificate, or your own chain",
             )
         })?;
-        if !pem.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----") {
-            return Err(Error::options(
-                format!("the CA file {shown} holds no certificate"),
-                "it must be PEM: lines between BEGIN CERTIFICATE and END CERTIFICATE",
-            ));
+        if pem.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----") {
+            return Ok(pem);
         }
-        Ok(Some(Certificate::from_pem(pem)))
+        Err(Error::options(
+            format!("{what} {shown} holds no certificate"),
+            "it must be PEM: lines between BEGIN CERTIFICATE and END CERTIFICATE",
+        ))
     }
 
-    fn dialable(&self, text: &str, authorities: Option<&Certificate>) -> Result<Endpoint, Error> {
+    fn dialable(&self, text: &str, tls: &ClientTlsConfig) -> Result<Endpoint, Error> {
         let bad = |what: &str| {
             Error::options(
                 format!("the endpoint {text:?} {what}"),
@@ -186,12 +248,11 @@ impl Options {
             .user_agent(concat!("token-broker-rust/", env!("CARGO_PKG_VERSION")))
             .map_err(|_| bad("cannot be used"))?;
         match uri.scheme_str() {
-            Some("https") => {
-                let tls = match authorities {
-                    Some(ca) => ClientTlsConfig::new().ca_certificate(ca.clone()),
-                    None => ClientTlsConfig::new().with_native_roots(),
-                };
-                endpoint.tls_config(tls).map_err(|_| bad("cannot be used with this CA file"))
+            Some("https") => endpoint
+                .tls_config(tls.clone())
+                .map_err(|_| bad("cannot be used with this CA file or client certificate")),
+            Some("http") if self.certificate.is_some() => {
+                Err(bad("has no TLS, so there is nobody to show the client certificate to"))
             }
             Some("http") if self.allow_plaintext || is_loopback(host) => Ok(endpoint),
             Some("http") => Err(Error::options(
@@ -206,7 +267,7 @@ impl Options {
 /// What passed [`Options::checked`].
 pub(crate) struct Checked {
     pub(crate) endpoints: Vec<Endpoint>,
-    pub(crate) key: tonic::codegen::http::HeaderValue,
+    pub(crate) bearer: Bearer,
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -255,6 +316,8 @@ mod tests {
             (second, OptionName::Endpoint(2)),
             (good.clone().api_key(""), OptionName::ApiKey),
             (good.clone().api_key_file("/nowhere/key"), OptionName::ApiKey),
+            (good.clone().token_file("/nowhere/token"), OptionName::ApiKey),
+            (good.clone().client_certificate("/nowhere/a", "/nowhere/b"), OptionName::Certificate),
             (good.clone().ca_file("/nowhere/ca.pem"), OptionName::CaFile),
         ] {
             let Err(Error::Options { option, .. }) = options.check() else { panic!("{name:?}") };

@@ -3,16 +3,20 @@
 //! Never sends anything itself. Invariant: the endpoint that worked last is asked first, so a lost broker costs one
 //! failed dial and not one per call. Next: `door` sends calls through here.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use tonic::codegen::http::HeaderValue;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::connector::Dialler;
 use crate::door::Door;
 use crate::errors::Error;
+use crate::key::Bearer;
 use crate::options::Options;
 
 /// The way to one or more equal brokers, with our API key. Clones share it.
@@ -20,16 +24,70 @@ use crate::options::Options;
 pub struct Connection(Arc<Shared>);
 
 struct Shared {
-    endpoints: Vec<Line>,
+    names: Vec<String>,
+    lines: RwLock<Arc<Vec<Line>>>,
+    renewal: Option<Renewal>,
     first: AtomicUsize,
     next: AtomicUsize,
-    key: HeaderValue,
+    bearer: Bearer,
     deadline: Duration,
 }
 
+/// Watches the file of the client certificate.
+struct Renewal {
+    options: Options,
+    file: PathBuf,
+    seen: Mutex<(Instant, Option<SystemTime>)>,
+}
+
+/// How soon the file is looked at again.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(10);
+
 struct Line {
-    name: String,
     channels: Vec<Channel>,
+}
+
+impl Line {
+    fn new(endpoint: &Endpoint, options: &Options) -> Self {
+        let dialler = Dialler::new(options.connect_timeout);
+        let dial = || endpoint.connect_with_connector_lazy(dialler.clone());
+        Self { channels: std::iter::repeat_with(dial).take(options.connections).collect() }
+    }
+}
+
+impl Renewal {
+    fn of(options: &Options) -> Option<Self> {
+        let file = options.certificate_file()?.to_path_buf();
+        let seen = Mutex::new((Instant::now(), changed_at(&file)));
+        Some(Self { options: options.clone(), file, seen })
+    }
+
+    /// New lines, if the certificate's file has changed since the last look and can be used.
+    fn lines(&self) -> Option<Vec<Line>> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0.elapsed() < BETWEEN_LOOKS {
+            return None;
+        }
+        let (before, now) = (seen.1, changed_at(&self.file));
+        seen.0 = Instant::now();
+        if now == before {
+            return None;
+        }
+        match self.options.dialables() {
+            Ok(endpoints) => {
+                seen.1 = now;
+                Some(endpoints.iter().map(|one| Line::new(one, &self.options)).collect())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the client certificate changed and cannot be used");
+                None
+            }
+        }
+    }
+}
+
+fn changed_at(file: &std::path::Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|data| data.modified()).ok()
 }
 
 impl Connection {
@@ -39,24 +97,19 @@ impl Connection {
     /// [`Error::Options`] with what is wrong and what to do.
     pub async fn open(options: &Options) -> Result<Self, Error> {
         let checked = options.checked()?;
-        let line = |endpoint: tonic::transport::Endpoint| {
-            let dialler = Dialler::new(options.connect_timeout);
-            let dial = || endpoint.connect_with_connector_lazy(dialler.clone());
-            Line {
-                name: endpoint.uri().to_string(),
-                channels: std::iter::repeat_with(dial).take(options.connections).collect(),
-            }
-        };
+        let lines: Vec<_> = checked.endpoints.iter().map(|one| Line::new(one, options)).collect();
         Ok(Self(Arc::new(Shared {
-            endpoints: checked.endpoints.into_iter().map(line).collect(),
+            names: checked.endpoints.iter().map(|one| one.uri().to_string()).collect(),
+            lines: RwLock::new(Arc::new(lines)),
+            renewal: Renewal::of(options),
             first: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            key: checked.key,
+            bearer: checked.bearer,
             deadline: options.deadline,
         })))
     }
 
-    /// What the generated clients of [`v1`](crate::v1) take as their transport: adds the API key and a deadline, and
+    /// What the generated clients of [`v1`](crate::v1) take as their transport: adds the API key or token and a deadline, and
     /// goes to the next endpoint when one cannot be reached.
     pub fn door(&self) -> Door {
         Door::new(self.clone())
@@ -67,12 +120,13 @@ impl Connection {
         self.0.deadline
     }
 
-    pub(crate) fn key(&self) -> &HeaderValue {
-        &self.0.key
+    /// What the next call shows, but for the certificate.
+    pub(crate) fn bearer(&self) -> Result<Option<HeaderValue>, Error> {
+        self.0.bearer.header()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.0.endpoints.len()
+        self.0.names.len()
     }
 
     /// The endpoint to ask first.
@@ -87,19 +141,22 @@ impl Connection {
     }
 
     pub(crate) fn name(&self, at: usize) -> &str {
-        &self.0.endpoints[at].name
+        &self.0.names[at]
     }
 
     /// One of the endpoint's channels, in turn.
     pub(crate) fn channel(&self, at: usize) -> Channel {
-        let channels = &self.0.endpoints[at].channels;
+        if let Some(lines) = self.0.renewal.as_ref().and_then(Renewal::lines) {
+            *self.0.lines.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(lines);
+        }
+        let lines = Arc::clone(&self.0.lines.read().unwrap_or_else(PoisonError::into_inner));
+        let channels = &lines[at].channels;
         channels[self.0.next.fetch_add(1, Ordering::Relaxed) % channels.len()].clone()
     }
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<_> = self.0.endpoints.iter().map(|line| &line.name).collect();
-        f.debug_struct("Connection").field("endpoints", &names).finish_non_exhaustive()
+        f.debug_struct("Connection").field("endpoints", &self.0.names).finish_non_exhaustive()
     }
 }

@@ -1528,8 +1528,8 @@ pub enum ErrorReason {
     /// No such thing, or no right to it: on purpose one answer for both. gRPC
     /// PERMISSION_DENIED.
     NotPermitted = 11,
-    /// No API key came with the call, or one that is not valid. gRPC
-    /// UNAUTHENTICATED.
+    /// The call showed no API key, client certificate or token of a caller, one
+    /// that is not valid here, or two of different callers. gRPC UNAUTHENTICATED.
     Unauthenticated = 12,
     /// A field of the request is wrong. gRPC INVALID_ARGUMENT with a
     /// google.rpc.BadRequest that names the field and the remedy.
@@ -1558,6 +1558,9 @@ pub enum ErrorReason {
     /// A credential has as many sessions, or logins a minute, as it may. Only in
     /// the audit: the adapter is told DENIAL_CLASS_LIMIT.
     LoginLimited = 23,
+    /// The caller asks for tokens of one account more often than its
+    /// `min_interval` allows. gRPC RESOURCE_EXHAUSTED with RetryInfo.
+    CallerThrottled = 25,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1589,6 +1592,7 @@ impl ErrorReason {
             Self::ConsentNotUsable => "ERROR_REASON_CONSENT_NOT_USABLE",
             Self::SessionNotUsable => "ERROR_REASON_SESSION_NOT_USABLE",
             Self::LoginLimited => "ERROR_REASON_LOGIN_LIMITED",
+            Self::CallerThrottled => "ERROR_REASON_CALLER_THROTTLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1621,6 +1625,7 @@ impl ErrorReason {
             "ERROR_REASON_CONSENT_NOT_USABLE" => Some(Self::ConsentNotUsable),
             "ERROR_REASON_SESSION_NOT_USABLE" => Some(Self::SessionNotUsable),
             "ERROR_REASON_LOGIN_LIMITED" => Some(Self::LoginLimited),
+            "ERROR_REASON_CALLER_THROTTLED" => Some(Self::CallerThrottled),
             _ => None,
         }
     }
@@ -3351,6 +3356,58 @@ pub struct Caller {
     /// Changes with every change.
     #[prost(string, tag = "10")]
     pub etag: ::prost::alloc::string::String,
+    /// What it may show instead of an API key. At most 32. Each is checked at
+    /// every call.
+    #[prost(message, repeated, tag = "11")]
+    pub identities: ::prost::alloc::vec::Vec<CallerIdentity>,
+    /// For SERVICE: the least time between two tokens of one account for this
+    /// caller, at most one hour. Who asks sooner gets CALLER_THROTTLED with
+    /// RetryInfo. Absent: none. Each broker counts for itself.
+    #[prost(message, optional, tag = "12")]
+    pub min_interval: ::core::option::Option<::prost_types::Duration>,
+}
+/// One thing a caller is known by.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CallerIdentity {
+    /// Exactly one.
+    #[prost(oneof = "caller_identity::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<caller_identity::Kind>,
+}
+/// Nested message and enum types in `CallerIdentity`.
+pub mod caller_identity {
+    /// Exactly one.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        /// A DNS name of its client certificate, such as `crm.example.com`. Exact,
+        /// no wildcards; no other caller may have it.
+        #[prost(string, tag = "1")]
+        CertificateDns(::prost::alloc::string::String),
+        /// A URI of its client certificate, such as `spiffe://example.org/crm`.
+        /// Exact; no other caller may have it.
+        #[prost(string, tag = "2")]
+        CertificateUri(::prost::alloc::string::String),
+        /// Tokens of an issuer.
+        #[prost(message, tag = "3")]
+        Token(super::TokenRule),
+    }
+}
+/// Which tokens of an issuer are a caller's.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TokenRule {
+    /// The issuer, exactly as the broker's configuration names it.
+    #[prost(string, tag = "1")]
+    pub issuer: ::prost::alloc::string::String,
+    /// `sub`: exact, or with `*` for a whole segment between `:` and `/`; at the
+    /// end it stands for all that follows. The first segment is exact.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// Further claims, all of which must be exactly so. A name that begins with
+    /// `/` is a JSON pointer, such as `/kubernetes.io/namespace`. At most 16.
+    #[prost(map = "string, string", tag = "3")]
+    pub claims: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// A right to some accounts' tokens.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3361,6 +3418,13 @@ pub struct Right {
     /// For which targets, such as `mail`. Empty: none; `*`: all.
     #[prost(string, repeated, tag = "2")]
     pub audiences: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// For which calls. Empty: TOKENS.
+    #[prost(enumeration = "CallClass", repeated, tag = "3")]
+    pub calls: ::prost::alloc::vec::Vec<i32>,
+    /// The only scopes its tokens may have, but for those that say who somebody
+    /// is (`openid`, `email` and the like). Empty: whatever the target has.
+    #[prost(string, repeated, tag = "4")]
+    pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Selects accounts. All parts that are set must match; an empty selector
 /// matches nothing.
@@ -3416,6 +3480,9 @@ pub struct CreateCallerRequest {
     /// How long the key works. Absent: until revoked.
     #[prost(message, optional, tag = "4")]
     pub key_ttl: ::core::option::Option<::prost_types::Duration>,
+    /// Makes no key: the caller shows one of its identities.
+    #[prost(bool, tag = "5")]
+    pub without_key: bool,
 }
 /// The caller with its key.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3424,7 +3491,7 @@ pub struct CreateCallerResponse {
     /// The caller.
     #[prost(message, optional, tag = "1")]
     pub caller: ::core::option::Option<Caller>,
-    /// The API key, `tbk_..`. Shown once.
+    /// The API key, `tbk_..`. Shown once. Empty if none was wanted.
     #[prost(string, tag = "2")]
     pub api_key: ::prost::alloc::string::String,
 }
@@ -3464,7 +3531,8 @@ pub struct UpdateCallerRequest {
     /// The caller with its new values; `name` says which.
     #[prost(message, optional, tag = "1")]
     pub caller: ::core::option::Option<Caller>,
-    /// The fields to change: display_name, rights, protocols, ip_ranges.
+    /// The fields to change: display_name, rights, protocols, ip_ranges,
+    /// identities, min_interval.
     #[prost(message, optional, tag = "2")]
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
 }
@@ -3554,6 +3622,39 @@ impl CallerRole {
             "CALLER_ROLE_OPERATOR" => Some(Self::Operator),
             "CALLER_ROLE_SERVICE" => Some(Self::Service),
             "CALLER_ROLE_ADAPTER" => Some(Self::Adapter),
+            _ => None,
+        }
+    }
+}
+/// A class of calls of TokenService.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CallClass {
+    /// Never valid.
+    Unspecified = 0,
+    /// GetAccessToken and BatchGetAccessTokens, and GetTokenStatus too.
+    Tokens = 1,
+    /// GetTokenStatus alone.
+    Status = 2,
+}
+impl CallClass {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CALL_CLASS_UNSPECIFIED",
+            Self::Tokens => "CALL_CLASS_TOKENS",
+            Self::Status => "CALL_CLASS_STATUS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CALL_CLASS_UNSPECIFIED" => Some(Self::Unspecified),
+            "CALL_CLASS_TOKENS" => Some(Self::Tokens),
+            "CALL_CLASS_STATUS" => Some(Self::Status),
             _ => None,
         }
     }

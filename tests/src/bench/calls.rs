@@ -83,7 +83,8 @@ async fn targets(world: &World) -> Result<(Target, Target)> {
     let account = world.connect(ALICE).await?;
     let fill = |caller: &mut v1::Caller| {
         let accounts = Some(v1::AccountSelector { all: true, ..Default::default() });
-        caller.rights = vec![v1::Right { accounts, audiences: vec!["mail".to_owned()] }];
+        caller.rights =
+            vec![v1::Right { accounts, audiences: vec!["mail".to_owned()], ..Default::default() }];
     };
     let (_, service) = world.operator.caller("bench", v1::CallerRole::Service, fill).await?;
     let protocols = |caller: &mut v1::Caller| {

@@ -87,6 +87,7 @@ async fn live(world: &World) -> Result<(String, String)> {
     let mail = v1::Right {
         accounts: Some(v1::AccountSelector { all: true, ..Default::default() }),
         audiences: vec!["mail".to_owned()],
+        ..Default::default()
     };
     let role = v1::CallerRole::Service;
     let (_, service_key) =

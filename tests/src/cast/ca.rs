@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -53,6 +54,21 @@ impl TestCa {
     pub fn certificate(&self, names: &[&str]) -> Result<(String, String)> {
         let (certificate, key) = self.issue(names)?;
         Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    /// A client's certificate and its key, both PEM, for these names and URIs.
+    ///
+    /// # Errors
+    /// A name is no name, or a URI is no ASCII.
+    pub fn client_certificate(&self, names: &[&str], uris: &[&str]) -> Result<(String, String)> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names)?;
+        for &uri in uris {
+            params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate()?;
+        Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
     }
 
     /// A server's TLS settings for `localhost`, `127.0.0.1` and `::1`.

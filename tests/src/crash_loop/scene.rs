@@ -57,6 +57,7 @@ impl Scene {
         let right = v1::Right {
             accounts: Some(v1::AccountSelector { all: true, ..Default::default() }),
             audiences: vec!["mail".to_owned()],
+            ..Default::default()
         };
         let service = v1::CallerRole::Service;
         let (_, key) = operator.caller("load", service, |it| it.rights = vec![right]).await?;

@@ -114,6 +114,7 @@ impl Operator {
         let right = v1::Right {
             accounts: Some(v1::AccountSelector { all: true, ..Default::default() }),
             audiences: vec!["mail".to_owned()],
+            ..Default::default()
         };
         let role = v1::CallerRole::Service;
         let (_, key) = self.caller(id, role, |caller| caller.rights = vec![right]).await?;

@@ -11,7 +11,11 @@ use crate::words::reason;
 fn selecting(change: impl FnOnce(&mut v1::AccountSelector)) -> Vec<v1::Right> {
     let mut accounts = v1::AccountSelector::default();
     change(&mut accounts);
-    vec![v1::Right { accounts: Some(accounts), audiences: vec!["mail".to_owned()] }]
+    vec![v1::Right {
+        accounts: Some(accounts),
+        audiences: vec!["mail".to_owned()],
+        ..Default::default()
+    }]
 }
 
 /// Somebody of that role at the admin door.

@@ -97,7 +97,8 @@ async fn a_strangers_tokens_cannot_be_hung_on_an_account_of_ones_own() -> Result
     world.connect(BOB).await?;
     let (alice, bob) = (world.operator.account(ALICE).await?, world.operator.account(BOB).await?);
     let only = v1::AccountSelector { accounts: vec![id_of(&bob.name)], ..Default::default() };
-    let right = Right { accounts: Some(only), audiences: vec!["mail".to_owned()] };
+    let right =
+        Right { accounts: Some(only), audiences: vec!["mail".to_owned()], ..Default::default() };
     let bobs = |caller: &mut v1::Caller| caller.rights = vec![right];
     let (_, key) = world.operator.caller("bobs", CallerRole::Service, bobs).await?;
     let row = |name: &str| format!("(select id from accounts where name = '{}')", id_of(name));

@@ -9,6 +9,7 @@ mod database_writer;
 mod doctor;
 mod get_access_token;
 mod guessing;
+mod identities;
 mod imap_login;
 mod refresh;
 mod restart;

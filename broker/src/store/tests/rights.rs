@@ -113,6 +113,8 @@ each_engine! {
             rights: vec![],
             protocols: vec![],
             ip_ranges: vec![],
+            identities: vec![],
+            min_interval: std::time::Duration::ZERO,
             revoked_at: None,
             version: 2,
             ..before
@@ -126,6 +128,30 @@ each_engine! {
         assert_eq!(epoch(&store).await, old + 1);
         let read = store.read().await.unwrap().caller(after.id).await.unwrap().unwrap();
         assert_eq!(read.unchecked(), &after);
+    }
+
+    async fn a_caller_is_found_by_what_it_may_show_until_it_is_revoked(home) {
+        let store = home.open().await;
+        let live = Caller { revoked_at: None, ..caller("live") };
+        let row = guard(&live);
+        store.write(move |tx| Box::pin(async move { tx.insert_caller(&row).await })).await.unwrap();
+        let lookups: Vec<String> = live.identities.iter().map(|it| it.lookup()).collect();
+        let found = async |lookups: &[String]| {
+            store.read().await.unwrap().callers_known_by(lookups).await.unwrap()
+        };
+        for lookup in &lookups {
+            assert_eq!(found(std::slice::from_ref(lookup)).await[0].unchecked(), &live, "{lookup}");
+        }
+        assert_eq!(found(&lookups).await.len(), 1, "once, however it is found");
+        assert!(found(&["dns\nelsewhere.test".to_owned()]).await.is_empty());
+        let fewer = Caller { identities: live.identities[..1].to_vec(), version: 2, ..live.clone() };
+        let row = guard(&fewer);
+        store.write(move |tx| Box::pin(async move { tx.update_caller(&row).await })).await.unwrap();
+        assert_eq!(found(&lookups[..1]).await.len(), 1);
+        assert!(found(&lookups[1..]).await.is_empty(), "what was taken away leads nowhere");
+        let row = guard(&Caller { revoked_at: Some(at(9)), version: 3, ..fewer });
+        store.write(move |tx| Box::pin(async move { tx.update_caller(&row).await })).await.unwrap();
+        assert!(found(&lookups).await.is_empty());
     }
 
     async fn a_revoked_key_stays_revoked(home) {

@@ -1,11 +1,13 @@
 //! Rows in which no column has its default, so that one that is not written or not read shows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::clock::Time;
 use crate::domain::account::{Account, Standing};
 use crate::domain::app::{App, AppHealth, AppSecret, ClientAuthMethod, Endpoints, Rotation};
-use crate::domain::caller::{Caller, CallerKey, Right, Role, Selector};
+use crate::domain::caller::{CallClass, Caller, CallerKey, Right, Role, Selector};
+use crate::domain::caller_identity::{CallerIdentity, TokenRule};
 use crate::domain::consent::{Consent, ConsentMode, ConsentState};
 use crate::domain::credential::{Credential, Limits};
 use crate::domain::event::{Event, What};
@@ -230,13 +232,33 @@ pub(super) fn caller(called: &str) -> Caller {
         name: name(called),
         display_name: "CRM".into(),
         role: Role::Service,
-        rights: vec![Right { accounts, audiences: texts(&["mail", "*"]) }],
+        rights: vec![Right {
+            accounts,
+            audiences: texts(&["mail", "*"]),
+            calls: vec![CallClass::Status, CallClass::Tokens],
+            scopes: texts(&["https://mail.example/"]),
+        }],
         protocols: vec![MailProtocol::Pop3],
         ip_ranges: vec!["192.0.2.0/24".parse().unwrap()],
+        identities: identities(),
+        min_interval: Duration::from_millis(1500),
         revoked_at: Some(at(1)),
         version: 1,
         created_at: at(2),
     }
+}
+
+pub(super) fn identities() -> Vec<CallerIdentity> {
+    vec![
+        CallerIdentity::dns("crm.example.com").unwrap(),
+        CallerIdentity::uri("spiffe://example.org/crm").unwrap(),
+        CallerIdentity::token(TokenRule {
+            issuer: "https://issuer.test".into(),
+            subject: "system:serviceaccount:mail:*".into(),
+            claims: labels("claim"),
+        })
+        .unwrap(),
+    ]
 }
 
 pub(super) fn caller_key(caller: &Caller, key: &str) -> CallerKey {
