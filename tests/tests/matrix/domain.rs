@@ -111,11 +111,14 @@ fn decided(caller: &Caller, account: &Account, call: &Call, from: u8) -> bool {
         }
 }
 
+/// Who asks, about which account, for what, from where.
+type Case = (Person, Mail, Call, u8);
+
 /// Compares until a case differs. `sabotage` is done to what the broker sees, not to the paper.
 fn compare(
     cases: u32,
     sabotage: fn(&mut Caller, &mut Account),
-) -> Result<u32, Box<TestError<(Person, Mail, Call, u8)>>> {
+) -> Result<u32, Box<TestError<Case>>> {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let algorithm = config.rng_algorithm;
     let rng = proptest::test_runner::TestRng::deterministic_rng(algorithm);
