@@ -177,6 +177,7 @@ impl Core {
             bell: bell.clone(),
         });
         store.join(config.replica.as_deref(), &bell, &store_tasks).await?;
+        drop(tasks.spawn(service.clone().follow_rights()));
         let callers = Callers::new(store, sealer, clock.clone(), tasks.clone());
         Ok(Self { service, callers, clock, entropy, tasks, store_tasks })
     }

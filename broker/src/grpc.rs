@@ -18,10 +18,12 @@ mod measure;
 mod names;
 mod rights;
 mod serve;
+mod sessions;
 mod status;
 mod system;
 mod tls;
 mod tokens;
+mod watch;
 
 pub use serve::{Door, GrpcSettings, Plane, serve};
 pub use tls::{Identity, TlsFiles, TlsProblem};

@@ -44,7 +44,9 @@ mod resolve;
 mod revoke_account;
 mod revoke_caller;
 mod revoke_credential;
+mod rights_feed;
 mod rotate_credential;
+mod sessions;
 mod spilled;
 mod status;
 mod tidy;
@@ -53,6 +55,7 @@ mod update_account;
 mod update_app;
 mod update_caller;
 mod verify_app;
+mod watch_revocations;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -73,9 +76,11 @@ pub use open_consent::{Departure, Invitation};
 pub use open_session::{Denial, DenialKind, LoginAttempt, Opened, SessionAnswer};
 pub use receive_answer::{Answer, Arrival};
 pub use report_sessions::{Report, UpstreamLogin};
+pub use sessions::SessionWish;
 pub use status::Status;
 pub use token_status::TokenStatus;
 pub use update_account::AccountChange;
+pub use watch_revocations::{Cursor, Revocations, Watcher};
 
 pub use crate::domain::refresh::gate::EndpointState;
 pub use crate::store::{AccountFilter, Page, PageRequest, PausedApp};
@@ -152,6 +157,7 @@ pub struct Service {
     parts: Arc<Parts>,
     flights: flights::Flights,
     gates: gates::Gates,
+    rights: rights_feed::RightsFeed,
 }
 
 impl Service {
@@ -162,7 +168,8 @@ impl Service {
             endpoint: parts.refresh.rate_per_endpoint,
         };
         let gates = gates::Gates::new(rates);
-        Self { parts: Arc::new(parts), flights: flights::Flights::default(), gates }
+        let rights = rights_feed::RightsFeed::default();
+        Self { parts: Arc::new(parts), flights: flights::Flights::default(), gates, rights }
     }
 
     /// How browsers reach this broker.

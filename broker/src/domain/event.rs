@@ -82,6 +82,8 @@ what! {
     Session = "session",
     /// A mail session asked for another token.
     SessionRenewal = "session.renewal",
+    /// An operator ended a mail session.
+    SessionEnded = "session.ended",
     /// An app was made.
     AppCreated = "app.created",
     /// An app was changed.

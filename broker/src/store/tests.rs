@@ -9,6 +9,7 @@ mod audit;
 mod consents;
 mod engines;
 mod grants;
+mod open_sessions;
 mod opening;
 mod refreshes;
 mod rights;
