@@ -50,6 +50,10 @@ pub struct Memory {
     pub watched: Vec<String>,
     /// How many checkpoints it sends a watch; then it falls silent.
     pub checkpoints: usize,
+    /// Whether it breaks off whoever watches.
+    pub deaf: bool,
+    /// Whether it is from before there was a watch.
+    pub old: bool,
     /// Whether it knows the adapter no more.
     pub revoked: bool,
     /// What it tells those who watch.
@@ -79,6 +83,8 @@ impl Broker {
             reports: vec![],
             watched: vec![],
             checkpoints: usize::MAX,
+            deaf: false,
+            old: false,
             revoked: false,
             ends: broadcast::channel(64).0,
         })))
@@ -130,7 +136,10 @@ impl Broker {
     }
 
     async fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let (hangs, revoked) = (self.memory().hangs, self.memory().revoked);
+        let (hangs, revoked) = {
+            let memory = self.memory();
+            (memory.hangs, memory.revoked)
+        };
         if hangs {
             std::future::pending::<()>().await;
         }
@@ -207,6 +216,12 @@ impl MailLoginService for Broker {
         let (ends, most) = {
             let mut memory = self.memory();
             memory.watched.push(request.into_inner().cursor);
+            if memory.old {
+                return Err(Status::unimplemented("no such call"));
+            }
+            if memory.deaf {
+                return Err(Status::unavailable("not now"));
+            }
             (memory.ends.subscribe(), memory.checkpoints)
         };
         let beat = tokio::time::interval(std::time::Duration::from_millis(100));
@@ -216,9 +231,17 @@ impl MailLoginService for Broker {
         let ends = tokio_stream::wrappers::BroadcastStream::new(ends)
             .map(|told| told.map_err(|_| Status::unavailable("too slow")));
         let broker = self.clone();
-        let told = beats.merge(ends).map(move |told| match broker.memory().revoked {
-            true => Err(Status::permission_denied("no such resource, or no right to it")),
-            false => told,
+        let pulse = tokio::time::interval(std::time::Duration::from_millis(50));
+        let pulse = tokio_stream::wrappers::IntervalStream::new(pulse).map(|_| None);
+        let told = beats.merge(ends).map(Some).merge(pulse).filter_map(move |told| {
+            let memory = broker.memory();
+            match (memory.revoked, memory.deaf) {
+                (true, _) => {
+                    Some(Err(Status::permission_denied("no such resource, or no right to it")))
+                }
+                (_, true) => Some(Err(Status::unavailable("not now"))),
+                _ => told,
+            }
         });
         Ok(Response::new(Box::pin(told)))
     }
