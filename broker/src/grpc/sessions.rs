@@ -84,24 +84,26 @@ impl SessionService for Door {
 /// What a filter names, all of it in `owner`.
 fn wish(owner: &ProjectId, filter: &SessionFilter) -> Result<SessionWish, Error> {
     let said = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let here = |field: &'static str, project: ProjectId| {
+    // A short name means the project that is listed.
+    let here = |field: &'static str, text: &str, project: ProjectId| {
         let remedy = "name something of the same project";
-        if project == *owner { Ok(()) } else { Err(Error::invalid(field, remedy)) }
+        let ours = project == *owner || !text.starts_with("projects/");
+        if ours { Ok(()) } else { Err(Error::invalid(field, remedy)) }
     };
     let mut wish = SessionWish::default();
     if let Some(text) = said(&filter.account) {
         let (project, name) = account("filter.account", &text)?;
-        here("filter.account", project)?;
+        here("filter.account", &text, project)?;
         wish.account = Some(name);
     }
     if let Some(text) = said(&filter.credential) {
         let (project, key) = credential("filter.credential", &text)?;
-        here("filter.credential", project)?;
+        here("filter.credential", &text, project)?;
         wish.credential = Some(key);
     }
     if let Some(text) = said(&filter.adapter) {
         let name = resource("filter.adapter", "callers", &text)?;
-        here("filter.adapter", name.project)?;
+        here("filter.adapter", &text, name.project)?;
         wish.adapter = Some(name.id);
     }
     Ok(wish)

@@ -80,7 +80,7 @@ impl Service {
         let looked = async { self.read().await?.rights_epoch().await.map_err(Into::into) };
         match looked.await {
             Ok(epoch) => {
-                drop(self.rights.seen.send_replace(Some(Seen { epoch, at: Instant::now() })))
+                let _ = self.rights.seen.send_replace(Some(Seen { epoch, at: Instant::now() }));
             }
             Err(error @ crate::service::Error::Unavailable(_)) => {
                 tracing::debug!(%error, "rights cannot be looked at for a moment");
