@@ -1,12 +1,12 @@
 # `make` alone explains. Every target is a script in scripts/ that explains itself in its first lines.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench crash-loop simulate simulate-fleet deny clean
+.PHONY: help demo test check proto bench revocation-sessions crash-loop simulate simulate-fleet deny clean
 MAKEFLAGS += --no-print-directory
 
 help: ## this text
 	@echo 'Token Broker. Start with `make demo`.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'demo needs Rust, a C compiler and curl. The others bring what they lack when run as root on Debian 12,'
 	@echo 'and name it otherwise. Style and commits: CONTRIBUTING.md. The map of the house: ARCHITECTURE.md.'
@@ -25,7 +25,10 @@ proto: ## write proto/src/generated again from the .proto files; needs no protoc
 
 bench: ## measure, as ratios against baselines of the same run
 	@cargo build --release --workspace --bins
-	@target/release/bench --build
+	@ulimit -n "$$(ulimit -Hn)"; target/release/bench --build
+
+revocation-sessions: ## revoke the credential of SESSIONS=1000 relayed sessions and measure when each ends, on both engines
+	@SESSIONS='$(SESSIONS)' scripts/revocation-sessions.sh
 
 crash-loop: ## kill the broker under load, KILLS=1000 ENGINE=sqlite|postgres ROTATION=all|none|replace|grace|strict SEED=n
 	@KILLS='$(KILLS)' ENGINE='$(ENGINE)' ROTATION='$(ROTATION)' SEED='$(SEED)' scripts/crash-loop.sh

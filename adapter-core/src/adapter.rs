@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::tls::{self, ServerTls, TlsError};
 use crate::upstream::Dialler;
+use crate::watch::{Register, Watch};
 
 /// What is given to connections beyond `limits.drain` at a stop: the time to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(3);
@@ -75,6 +76,7 @@ impl Adapter {
             broker: Broker::new(&settings.broker, metrics.clone()).await?,
             dialler: Dialler::new(connector, settings.upstream.helo_name.clone(), settings.limits),
             reporter: Reporter::default(),
+            register: Register::default(),
             metrics,
             tasks: Tasks::default(),
             limits: settings.limits,
@@ -101,7 +103,12 @@ impl Adapter {
     }
 
     fn open<P: Protocol>(&mut self, protocol: P, settings: Settings, listeners: Vec<TcpListener>) {
-        let Parts { broker, reporter, tasks, metrics, .. } = self.parts.clone();
+        let Parts { broker, reporter, register, tasks, metrics, .. } = self.parts.clone();
+        let orphan_ttl = settings.limits.orphan_ttl;
+        let watch =
+            Watch::new(broker.clone(), register, (metrics.clone(), tasks.clone()), orphan_ttl);
+        tasks.spawn(watch.clone().run());
+        tasks.spawn(watch.guard());
         tasks.spawn(reporter.run(broker, tasks.clone()));
         let desk = Arc::new(Desk::new(protocol, self.parts.clone()));
         let (gate, pool) = (Gate::new(settings.limits), Pool::default());

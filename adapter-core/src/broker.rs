@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use token_broker_client::v1::{OpenSessionRequest, SessionReport};
-use token_broker_client::{Error, Fault, MAX_REPORTS, MailLogin, Options};
+use token_broker_client::{Error, Fault, MAX_REPORTS, MailLogin, Options, Revocations};
 
 use crate::dialogue::Blame;
 use crate::metrics::Metrics;
@@ -19,6 +19,8 @@ use crate::session::{Answer, Malformed};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Longest wait for one endpoint's connection; short enough to try another within [`DEADLINE`].
 const CONNECT: Duration = Duration::from_millis(1_500);
+/// Longest silence of a watch: brokers say something every second.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Most reports in one call.
 pub const BATCH: usize = MAX_REPORTS;
 
@@ -46,6 +48,11 @@ impl BrokerError {
             Self::Forbidden(_) => Blame::ContactAdmin,
             Self::Away(_) | Self::Refused(_) | Self::Malformed(_) => Blame::Unavailable,
         }
+    }
+
+    /// Whether the broker does not know what it was asked: it is older than this adapter.
+    pub fn is_unknown_call(&self) -> bool {
+        matches!(self, Self::Refused(Error::Unexpected { code, .. }) if code == "Unimplemented")
     }
 
     /// Whether the broker may have done what it was asked although there is no answer.
@@ -116,6 +123,14 @@ impl Broker {
     pub async fn report_sessions(&self, reports: Vec<SessionReport>) -> Result<(), BrokerError> {
         let answer = self.0.mail.report_sessions(reports).await;
         self.heard(answer)
+    }
+
+    /// Watches which sessions have to end, from a cursor on. Says nothing about whether a login could succeed.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; [`BrokerError::Forbidden`] if this adapter may not any more.
+    pub async fn watch_revocations(&self, cursor: &str) -> Result<Revocations, BrokerError> {
+        Ok(self.0.mail.watch_revocations(cursor, SILENCE).await?)
     }
 
     /// Whether the last call found a broker that works and knows our key.

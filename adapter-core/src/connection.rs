@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use token_broker_client::v1::SessionEndReason;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
@@ -17,7 +18,7 @@ use crate::limits::{Gate, Pass};
 use crate::login::{Client, Desk};
 use crate::metrics::{Entry, Metrics};
 use crate::proxy_protocol::client_address;
-use crate::relay::{Pool, Terms, relay};
+use crate::relay::{End, Pool, Terms, relay};
 use crate::settings::{ListenerSettings, ListenerTls};
 use crate::stream::{Side, Stream};
 use crate::tasks::Tasks;
@@ -103,23 +104,38 @@ impl<P: Protocol> Door<P> {
     }
 
     async fn relay(&self, admitted: Admitted) {
-        let Admitted { mut client, mut upstream } = admitted;
+        let Admitted { mut client, mut upstream, mut line } = admitted;
         let limits = self.desk.limits();
-        let terms = Terms {
-            idle: limits.idle,
-            drain: limits.drain,
-            farewell: self.desk.protocol.farewell(Farewell::Stopping),
-        };
+        let desk = Arc::clone(&self.desk);
+        let words = Box::new(move |why| desk.protocol.farewell(why));
+        let terms = Terms { idle: limits.idle, drain: limits.drain, words };
         self.metrics.session_began();
         let traffic = upstream.session.traffic();
         let end = relay(
-            &mut client,
-            &mut upstream.stream,
+            (&mut client, &mut upstream.stream),
             (&self.pool, traffic, &terms),
-            self.tasks.stopping(),
+            line.as_mut(),
+            (self.tasks.stopping(), upstream.watched.told()),
         )
         .await;
-        self.metrics.session_ended(traffic.up(), traffic.down());
+        let why = reason(end);
+        self.metrics.session_ended(why, traffic.up(), traffic.down());
         debug!(?end, up = traffic.up(), down = traffic.down(), "session ended");
+        upstream.session.ends(why);
+    }
+}
+
+/// The end of a relay in the words of the contract.
+fn reason(end: End) -> SessionEndReason {
+    match end {
+        End::Finished => SessionEndReason::Finished,
+        End::Broken => SessionEndReason::Broken,
+        End::Idle => SessionEndReason::Idle,
+        End::Stopped => SessionEndReason::AdapterStopped,
+        End::Told(Farewell::NeedsConsent) => SessionEndReason::NeedsConsent,
+        End::Told(Farewell::ContactAdmin) => SessionEndReason::ContactAdmin,
+        End::Told(Farewell::Operator) => SessionEndReason::Operator,
+        End::Told(Farewell::CutOff) => SessionEndReason::CutOff,
+        End::Told(_) => SessionEndReason::Revoked,
     }
 }

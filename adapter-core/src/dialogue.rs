@@ -9,6 +9,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::boundary::Boundaries;
+
 /// Speaks with the mail client.
 pub trait ClientDialogue: Send {
     /// Takes one event, says what to do next.
@@ -37,6 +39,16 @@ pub enum Farewell {
     TooSlow,
     /// The adapter is stopping.
     Stopping,
+    /// The client's credential, its account or this adapter may not any more.
+    Revoked,
+    /// The mailbox owner has to consent.
+    NeedsConsent,
+    /// An administrator has to act.
+    ContactAdmin,
+    /// An operator ended the session; the client may come again.
+    Operator,
+    /// No broker was heard of for too long.
+    CutOff,
 }
 
 /// What to do next on the client's side. `say` is written first and may be empty.
@@ -231,7 +243,9 @@ pub trait Protocol: Send + Sync + 'static {
     fn client(&self, facts: ClientFacts) -> Box<dyn ClientDialogue>;
     /// A dialogue for a login upstream.
     fn provider(&self, upstream: Upstream) -> Box<dyn ProviderDialogue>;
-    /// What to tell a client when its relayed session has to end, at a place where the protocol allows it.
+    /// What finds the places where a relayed client may be told something, from the first byte after the login on.
+    fn boundaries(&self) -> Box<dyn Boundaries>;
+    /// What to tell a client when its relayed session has to end, at such a place.
     fn farewell(&self, why: Farewell) -> Vec<u8>;
 }
 

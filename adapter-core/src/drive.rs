@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
+use crate::boundary::Boundaries;
 use crate::dialogue::{
     ClientDialogue, ClientEvent, ClientStep, Farewell, Outcome, Protocol, ProviderDialogue,
     ProviderEvent, ProviderStep,
@@ -28,6 +29,8 @@ const LINGER: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
 pub(crate) struct Admitted {
     pub(crate) client: Stream,
     pub(crate) upstream: LoggedIn,
+    /// Has seen the answer to the login.
+    pub(crate) line: Box<dyn Boundaries>,
 }
 
 /// A client that is not logged in yet, and what its connection needs.
@@ -78,7 +81,8 @@ impl<P: Protocol> Visit<'_, P> {
                     dialogue.advance(ClientEvent::Verdict(verdict))
                 }
                 ClientStep::Relay { say, unread } => {
-                    return hand_over(stream, upstream, &say, &unread).await.map(Some);
+                    let line = self.desk.protocol.boundaries();
+                    return hand_over(stream, upstream, line, (&say, &unread)).await.map(Some);
                 }
                 ClientStep::Close { say } => {
                     write(&mut stream, &say).await?;
@@ -150,14 +154,15 @@ pub(crate) async fn drive_provider(
 async fn hand_over(
     mut client: Stream,
     upstream: Option<LoggedIn>,
-    say: &[u8],
-    unread: &[u8],
+    mut line: Box<dyn Boundaries>,
+    (say, unread): (&[u8], &[u8]),
 ) -> io::Result<Admitted> {
     let mut upstream = upstream.ok_or_else(|| io::Error::other("a relay without a login"))?;
     write(&mut client, say).await?;
-    upstream.session.traffic().answered(say);
+    line.to_client(say);
     write(&mut upstream.stream, unread).await?;
-    Ok(Admitted { client, upstream })
+    line.to_server(unread);
+    Ok(Admitted { client, upstream, line })
 }
 
 async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {

@@ -2,9 +2,10 @@
 //!
 //! Never knows a word of IMAP or SMTP: those are the dialogues of the adapters. Invariant: local login first, dial
 //! second; after login not a byte is changed. Next: `dialogue` for the two traits the adapters implement, `run` for the way
-//! of a connection: `listen`, `connection`, `drive`, `login`, `upstream`, `relay`.
+//! of a connection: `listen`, `connection`, `drive`, `login`, `upstream`, `relay`; `watch` for how one is ended from afar.
 
 pub mod adapter;
+pub mod boundary;
 pub mod broker;
 mod connection;
 pub mod dialogue;
@@ -26,5 +27,6 @@ pub mod stream;
 pub mod tasks;
 pub mod tls;
 pub mod upstream;
+pub mod watch;
 
 pub use run::run;

@@ -23,6 +23,8 @@ pub struct Limits {
     pub upstream_login: Duration,
     /// Longest time without a byte after login. RFC 9051 section 5.4 asks for at least 30 minutes.
     pub idle: Duration,
+    /// How long sessions go on without a word of a broker; then nobody could take them back, and they end.
+    pub orphan_ttl: Duration,
     /// How long relays may go on after the adapter was told to stop.
     pub drain: Duration,
     /// Most connections at a time.
@@ -41,6 +43,7 @@ impl Default for Limits {
             dial: Duration::from_secs(10),
             upstream_login: Duration::from_secs(30),
             idle: Duration::from_secs(40 * 60),
+            orphan_ttl: Duration::from_secs(300),
             drain: Duration::from_secs(10),
             connections: 2048,
             unauthenticated_per_ip: 20,

@@ -22,6 +22,7 @@ use crate::session::{Answer, Denial, Session};
 use crate::stream::Stream;
 use crate::tasks::Tasks;
 use crate::upstream::{Dialler, NoLogin};
+use crate::watch::{Register, Watched};
 
 /// Whoever wants to log in.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct LoggedIn {
     pub stream: Stream,
     /// Noted as ended when dropped.
     pub session: LiveSession,
+    /// Hears if it has to end.
+    pub watched: Watched,
 }
 
 /// Where logins are decided.
@@ -59,6 +62,8 @@ pub struct Parts {
     pub dialler: Dialler,
     /// Who hears of sessions.
     pub reporter: Reporter,
+    /// Who hears what has to end.
+    pub register: Register,
     /// Counts.
     pub metrics: Metrics,
     /// Tells to stop.
@@ -104,6 +109,7 @@ impl<P: Protocol> Desk<P> {
 
     async fn attempt(&self, login: Login, client: &Client) -> Result<(Ready, LoggedIn), Denial> {
         let mut session = self.open(login, client).await?;
+        let watched = self.parts.register.enter(&session.id);
         let until = Instant::now() + self.parts.limits.upstream_login;
         let mut renewed = false;
         loop {
@@ -113,7 +119,7 @@ impl<P: Protocol> Desk<P> {
                     info!(session = session.id, client = %client.address.ip(), "logged in");
                     self.offers.learn(&session.host, &ready.capabilities);
                     let session = self.parts.reporter.began(&session.id);
-                    return Ok((ready, LoggedIn { stream, session }));
+                    return Ok((ready, LoggedIn { stream, session, watched }));
                 }
                 Err(NoLogin::Token(said)) if !renewed => {
                     info!(session = session.id, said, "the token is refused; renewing it");
@@ -126,6 +132,12 @@ impl<P: Protocol> Desk<P> {
     }
 
     async fn open(&self, login: Login, client: &Client) -> Result<Session, Denial> {
+        if self.parts.register.is_closed() {
+            // A session that nobody could take back is not begun.
+            warn!(client = %client.address.ip(), "no login while no broker is heard of");
+            let (blame, delay) = (Blame::Unavailable, Duration::ZERO);
+            return Err(Denial { blame, delay, text: String::new() });
+        }
         let request = OpenSessionRequest {
             protocol: mail_protocol::<P>().into(),
             login_name: login.name,

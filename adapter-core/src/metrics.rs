@@ -3,10 +3,13 @@
 //! Never a global: tests and two adapters in one process do not share counts. Invariant: no label has a value that a client or
 //! a mailbox can choose. Next: `ops` shows them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use token_broker_client::v1::SessionEndReason;
+use tokio::time::Instant;
 
 use crate::dialogue::{Blame, Verdict};
 
@@ -24,6 +27,15 @@ const BROKER: (&str, &str) =
     ("tokenbroker_adapter_broker_calls_total", "Calls to the broker by their result");
 const BROKER_UP: (&str, &str) =
     ("tokenbroker_adapter_broker_up", "1 if the last call to the broker was answered");
+
+const ENDED: (&str, &str) =
+    ("tokenbroker_adapter_sessions_ended_total", "Ended sessions by reason");
+const WATCHING: (&str, &str) =
+    ("tokenbroker_adapter_watching", "1 while a broker tells which sessions have to end");
+const CHECKPOINT: (&str, &str) = (
+    "tokenbroker_adapter_checkpoint_age_seconds",
+    "Time since a broker was heard of last; at orphan_ttl all sessions end",
+);
 
 const BUCKETS: [f64; 9] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
 
@@ -55,7 +67,24 @@ struct All {
     broker_answered: Counter,
     broker_failed: Counter,
     broker_up: Gauge,
+    ended: [Counter; ENDS.len()],
+    watching: Gauge,
+    checkpoint_age: Gauge,
+    heard: Mutex<Instant>,
 }
+
+/// Why sessions end here, in the words of the contract.
+const ENDS: [(SessionEndReason, &str); 9] = [
+    (SessionEndReason::Finished, "finished"),
+    (SessionEndReason::Broken, "broken"),
+    (SessionEndReason::Idle, "idle"),
+    (SessionEndReason::AdapterStopped, "adapter_stopped"),
+    (SessionEndReason::Revoked, "revoked"),
+    (SessionEndReason::NeedsConsent, "needs_consent"),
+    (SessionEndReason::ContactAdmin, "contact_admin"),
+    (SessionEndReason::Operator, "operator"),
+    (SessionEndReason::CutOff, "cut_off"),
+];
 
 impl Metrics {
     /// All counts at zero; `protocol` becomes a label of each.
@@ -64,10 +93,10 @@ impl Metrics {
         // Only an empty list of buckets is refused.
         let builder = builder.set_buckets(&BUCKETS).unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
-        for (name, help) in [CONNECTIONS, LOGINS, BYTES, BROKER] {
+        for (name, help) in [CONNECTIONS, LOGINS, BYTES, BROKER, ENDED] {
             recorder.describe_counter(name.into(), None, help.into());
         }
-        for (name, help) in [SESSIONS, BROKER_UP] {
+        for (name, help) in [SESSIONS, BROKER_UP, WATCHING, CHECKPOINT] {
             recorder.describe_gauge(name.into(), None, help.into());
         }
         recorder.describe_histogram(LOGIN_SECONDS.0.into(), None, LOGIN_SECONDS.1.into());
@@ -93,6 +122,11 @@ impl Metrics {
             broker_answered: counter(&recorder, BROKER, ("result", "answered")),
             broker_failed: counter(&recorder, BROKER, ("result", "failed")),
             broker_up: recorder.register_gauge(&Key::from_static_name(BROKER_UP.0), &METADATA),
+            ended: ENDS.map(|(_, reason)| counter(&recorder, ENDED, ("reason", reason))),
+            watching: recorder.register_gauge(&Key::from_static_name(WATCHING.0), &METADATA),
+            checkpoint_age: recorder
+                .register_gauge(&Key::from_static_name(CHECKPOINT.0), &METADATA),
+            heard: Mutex::new(Instant::now()),
         }))
     }
 
@@ -120,8 +154,11 @@ impl Metrics {
         self.0.sessions.increment(1.0);
     }
 
-    /// A session ended after this many bytes up and down.
-    pub fn session_ended(&self, up: u64, down: u64) {
+    /// A session ended for this reason, after this many bytes up and down.
+    pub fn session_ended(&self, why: SessionEndReason, up: u64, down: u64) {
+        if let Some(at) = ENDS.iter().position(|(reason, _)| *reason == why) {
+            self.0.ended[at].increment(1);
+        }
         self.0.sessions.decrement(1.0);
         self.0.up.increment(up);
         self.0.down.increment(down);
@@ -134,8 +171,18 @@ impl Metrics {
         self.0.broker_up.set(if answered { 1.0 } else { 0.0 });
     }
 
+    /// A checkpoint came, or the watch ended.
+    pub fn watching(&self, yes: bool) {
+        self.0.watching.set(if yes { 1.0 } else { 0.0 });
+        if yes {
+            *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+    }
+
     /// As Prometheus reads it.
     pub fn text(&self) -> String {
+        let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.checkpoint_age.set(heard.elapsed().as_secs_f64());
         self.0.handle.run_upkeep();
         self.0.handle.render()
     }

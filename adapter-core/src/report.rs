@@ -8,7 +8,7 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use token_broker_client::v1::{SessionReport, UpstreamLogin};
+use token_broker_client::v1::{SessionEndReason, SessionReport, UpstreamLogin};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
@@ -49,9 +49,15 @@ pub struct LiveSession {
     reporter: Reporter,
     id: String,
     traffic: Arc<Traffic>,
+    end: SessionEndReason,
 }
 
 impl LiveSession {
+    /// Why it ends; said before it is dropped.
+    pub fn ends(&mut self, why: SessionEndReason) {
+        self.end = why;
+    }
+
     /// What it has carried.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
@@ -62,7 +68,8 @@ impl Drop for LiveSession {
     fn drop(&mut self) {
         let mut ledger = self.reporter.lock();
         if let Some(mut used) = ledger.live.remove(&self.id) {
-            let report = used.report(&self.id, true);
+            let mut report = used.report(&self.id, true);
+            report.set_end_reason(self.end);
             ledger.note(report);
         }
     }
@@ -78,7 +85,8 @@ impl Reporter {
         report.set_login(UpstreamLogin::Accepted);
         ledger.note(report);
         ledger.live.insert(id.to_owned(), used);
-        LiveSession { reporter: self.clone(), id: id.to_owned(), traffic }
+        let end = SessionEndReason::Broken;
+        LiveSession { reporter: self.clone(), id: id.to_owned(), traffic, end }
     }
 
     /// A session's upstream login did not work; that is its end.
@@ -86,6 +94,7 @@ impl Reporter {
         let mut report =
             SessionReport { session: id.to_owned(), ended: true, ..Default::default() };
         report.set_login(login);
+        report.set_end_reason(SessionEndReason::NoLogin);
         self.lock().note(report);
     }
 

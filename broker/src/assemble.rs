@@ -183,6 +183,7 @@ impl Core {
             spill: Spill::new(config.spill.clone()),
             bell: bell.clone(),
         });
+        drop(tasks.spawn(service.clone().follow_rights()));
         let workloads = Workloads::new(&config.issuers, &clock)
             .map_err(|error| StartError::Issuers(error.to_string()))?;
         let callers = Callers::new(service.memory().clone(), sealer, workloads, clock.clone());

@@ -21,10 +21,12 @@ mod peer;
 mod rights;
 mod room;
 mod serve;
+mod sessions;
 mod status;
 mod system;
 mod tls;
 mod tokens;
+mod watch;
 
 pub use listen::DoorTls;
 pub use serve::{Door, GrpcSettings, Plane, serve};

@@ -48,7 +48,9 @@ mod resolve;
 mod revoke_account;
 mod revoke_caller;
 mod revoke_credential;
+mod rights_feed;
 mod rotate_credential;
+mod sessions;
 mod spilled;
 mod status;
 mod tidy;
@@ -57,6 +59,7 @@ mod update_account;
 mod update_app;
 mod update_caller;
 mod verify_app;
+mod watch_revocations;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -79,9 +82,11 @@ pub use open_session::{Denial, DenialKind, LoginAttempt, Opened, SessionAnswer};
 pub use receive_answer::{Answer, Arrival};
 pub use renew_session::Renewal;
 pub use report_sessions::{Report, UpstreamLogin};
+pub use sessions::SessionWish;
 pub use status::Status;
 pub use token_status::TokenStatus;
 pub use update_account::AccountChange;
+pub use watch_revocations::{Cursor, Revocations, Watcher};
 
 pub use crate::domain::refresh::gate::EndpointState;
 pub use crate::store::{AccountFilter, Page, PageRequest, PausedApp};
@@ -172,6 +177,7 @@ pub struct Service {
     memory: Memory,
     refusals: refused_login::Refusals,
     pace: pace::Pace,
+    rights: rights_feed::RightsFeed,
     /// Random at each start.
     salt: [u8; 16],
 }
@@ -194,6 +200,7 @@ impl Service {
             memory,
             refusals: refused_login::Refusals::default(),
             pace: pace::Pace::default(),
+            rights: rights_feed::RightsFeed::default(),
             salt,
         }
     }

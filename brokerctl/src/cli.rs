@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{account, app, audit, caller, completion, consent, credential, token};
+use crate::commands::{
+    account, app, audit, caller, completion, consent, credential, session, token,
+};
 use crate::when;
 
 const EXAMPLES: &str = "\
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     /// Passwords for mail clients, scanners and scripts
     #[command(subcommand)]
     Credential(credential::Credential),
+    /// Logins at the mail adapters, and ending them
+    #[command(subcommand)]
+    Session(session::Sessions),
     /// Programs and people that may call the broker
     #[command(subcommand)]
     Caller(caller::Caller),

@@ -15,6 +15,7 @@ pub(crate) mod completion;
 mod connect;
 pub(crate) mod consent;
 pub(crate) mod credential;
+pub(crate) mod session;
 mod status;
 pub(crate) mod token;
 mod words;
@@ -33,6 +34,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::App(app) => Box::pin(app.run(&session)).await,
         Command::Account(account) => Box::pin(account.run(&session)).await,
         Command::Credential(credential) => Box::pin(credential.run(&session)).await,
+        Command::Session(sessions) => Box::pin(sessions.run(&session)).await,
         Command::Caller(caller) => Box::pin(caller.run(&session)).await,
         Command::Consent(consent) => Box::pin(consent.run(&session)).await,
         Command::Token(token) => Box::pin(token.run(&session)).await,

@@ -12,6 +12,7 @@ pub(crate) mod consent;
 pub(crate) mod credential;
 pub(crate) mod diagnosis;
 mod refresh;
+pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod token;
 

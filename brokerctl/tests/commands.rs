@@ -611,3 +611,57 @@ async fn nobody_who_consents_in_time_ends_the_consent() {
     assert!(line.contains("\"kind\":\"needs_consent\""), "{line}");
     assert_eq!(*cancelled.lock().unwrap(), "projects/default/consents/k1");
 }
+
+fn session(id: &str) -> Session {
+    let mut session = Session {
+        name: format!("projects/default/sessions/{id}"),
+        account: "projects/default/accounts/ann".into(),
+        credential: "projects/default/accounts/ann/credentials/c1".into(),
+        adapter: "projects/default/callers/imap".into(),
+        client_address: "192.0.2.9".into(),
+        bytes_down: 4711,
+        ..Default::default()
+    };
+    session.set_state(SessionState::Ended);
+    session.set_end_reason(SessionEndReason::CutOff);
+    session
+}
+
+#[tokio::test]
+async fn sessions_are_listed_with_their_use_and_their_end() {
+    let fake = Fake::default();
+    fake.on("list_sessions", |ask: &ListSessionsRequest| {
+        let filter = ask.filter.clone().unwrap();
+        assert_eq!((filter.adapter.as_str(), filter.live_only), ("imap", true));
+        Ok(ListSessionsResponse { sessions: vec![session("s1")], ..Default::default() })
+    });
+    let world = fake.start().await;
+    let seen = world.run("session list --adapter imap --live --json").await.json();
+    let one = &seen["sessions"][0];
+    assert_eq!((&one["id"], &one["end_reason"]), (&"s1".into(), &"cut_off".into()));
+    let table = world.run("session list --adapter imap --live").await.stdout;
+    for word in ["s1", "ann", "c1", "imap", "192.0.2.9", "ended: cut_off", "4711"] {
+        assert!(table.contains(word), "{word} in {table}");
+    }
+}
+
+#[tokio::test]
+async fn one_session_is_ended_by_its_name_and_many_after_a_question() {
+    let fake = Fake::default();
+    fake.on("end_session", |ask: &EndSessionRequest| {
+        assert_eq!(ask.name, "projects/default/sessions/s1");
+        Ok(session("s1"))
+    });
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    fake.on("end_sessions", move |ask: &EndSessionsRequest| {
+        assert!(ask.all);
+        let first = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        Ok(EndSessionsResponse { ended: 3, more: first })
+    });
+    let world = fake.start().await;
+    assert_eq!(world.run("session end s1 --json").await.json()["id"], "s1");
+    assert_eq!(world.run("session end --all --yes --json").await.json()["ended"], 6);
+    assert_eq!(world.run("session end").await.code, 2);
+    assert_eq!(world.run("session end s1 --all --yes").await.code, 2);
+    assert_eq!(world.run("session end --account a --adapter b --yes").await.code, 2);
+}

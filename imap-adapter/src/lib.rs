@@ -1,8 +1,9 @@
 //! The words of IMAP in front of an OAuth mailbox: an ordinary login here, XOAUTH2 or OAUTHBEARER there.
 //!
-//! Never touches a socket and never reads a byte after the login. Invariant: everything a peer can send before the login is
+//! Never touches a socket; after the login it looks on, to know where a response ends, and no more. Invariant: everything a peer can send before the login is
 //! bounded (see `inbox`). Next: `downstream` for the client's side, `upstream` for the provider's; `adapter_core::run` moves.
 
+mod boundary;
 mod capability;
 mod command;
 mod downstream;
@@ -13,6 +14,7 @@ mod reply;
 mod response;
 mod upstream;
 
+use adapter_core::boundary::Boundaries;
 use adapter_core::dialogue::{
     ClientDialogue, ClientFacts, Farewell, Protocol, ProviderDialogue, Upstream,
 };
@@ -33,6 +35,10 @@ impl Protocol for Imap {
 
     fn provider(&self, upstream: Upstream) -> Box<dyn ProviderDialogue> {
         Box::new(UpstreamLogin::new(upstream))
+    }
+
+    fn boundaries(&self) -> Box<dyn Boundaries> {
+        Box::new(boundary::ImapBoundaries::default())
     }
 
     fn farewell(&self, why: Farewell) -> Vec<u8> {

@@ -72,6 +72,11 @@ pub(crate) fn farewell(why: Farewell) -> Vec<u8> {
     bye(match why {
         Farewell::TooSlow => "Too slow to log in",
         Farewell::Stopping => "Going down, please connect again",
+        Farewell::Revoked => "Access to this mailbox was withdrawn",
+        Farewell::NeedsConsent => "The owner of this mailbox has to consent again",
+        Farewell::ContactAdmin => "Access was closed, please ask your administrator",
+        Farewell::Operator => "Closed by an administrator, please connect again",
+        Farewell::CutOff => "Temporarily unavailable, please connect again",
     })
 }
 

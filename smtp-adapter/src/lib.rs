@@ -2,8 +2,9 @@
 //!
 //! Never opens, reads or waits: `adapter_core` does, and carries out the steps the two dialogues here say. Invariant:
 //! before login nothing of the client reaches the mail server and nothing of the server reaches the client; after login
-//! not a byte is looked at. Next: `downstream` for the client's side, `upstream` for the provider's.
+//! it looks on, to know where a reply ends, and no more. Next: `downstream` for the client's side, `upstream` for the provider's.
 
+mod boundary;
 mod classify;
 mod command;
 mod downstream;
@@ -16,6 +17,7 @@ mod upstream;
 #[cfg(test)]
 mod cast;
 
+use adapter_core::boundary::Boundaries;
 use adapter_core::dialogue::{
     ClientDialogue, ClientFacts, Farewell, Protocol, ProviderDialogue, Upstream,
 };
@@ -35,6 +37,10 @@ impl Protocol for Smtp {
         Box::new(upstream::Provider::new(upstream))
     }
 
+    fn boundaries(&self) -> Box<dyn Boundaries> {
+        Box::new(boundary::SmtpBoundaries::default())
+    }
+
     fn farewell(&self, why: Farewell) -> Vec<u8> {
         reply::farewell(why)
     }
@@ -48,5 +54,15 @@ mod tests {
     fn the_farewell_is_a_421_that_says_why() {
         assert!(Smtp.farewell(Farewell::Stopping).starts_with(b"421 4.3.2 "));
         assert!(Smtp.farewell(Farewell::TooSlow).starts_with(b"421 4.4.2 "));
+        for why in [
+            Farewell::Revoked,
+            Farewell::NeedsConsent,
+            Farewell::ContactAdmin,
+            Farewell::Operator,
+            Farewell::CutOff,
+        ] {
+            let said = Smtp.farewell(why);
+            assert!(said.starts_with(b"421 4.7.0 ") && said.ends_with(b"\r\n"), "{why:?}");
+        }
     }
 }

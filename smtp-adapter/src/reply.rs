@@ -73,6 +73,15 @@ pub(crate) fn farewell(why: Farewell) -> Vec<u8> {
     match why {
         Farewell::TooSlow => b"421 4.4.2 Too slow, closing the connection\r\n".to_vec(),
         Farewell::Stopping => b"421 4.3.2 Service is stopping, try again later\r\n".to_vec(),
+        Farewell::Revoked => b"421 4.7.0 Access to this mailbox was withdrawn\r\n".to_vec(),
+        Farewell::NeedsConsent => {
+            b"421 4.7.0 The owner of this mailbox has to consent again\r\n".to_vec()
+        }
+        Farewell::ContactAdmin => {
+            b"421 4.7.0 Access was closed, please ask your administrator\r\n".to_vec()
+        }
+        Farewell::Operator => b"421 4.7.0 Closed by an administrator, try again\r\n".to_vec(),
+        Farewell::CutOff => b"421 4.7.0 Temporarily unavailable, try again later\r\n".to_vec(),
     }
 }
 

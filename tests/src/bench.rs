@@ -2,7 +2,7 @@
 //!
 //! Absolute numbers mean little on a shared machine: each figure stands beside its baseline, taken minutes apart with the same
 //! load generator, and the load of the machine is printed too. Nothing is asserted. Next: [`calls`], [`refresh`],
-//! [`schedule`], [`relay`], [`build`].
+//! [`schedule`], [`relay`], [`revoke`], [`build`].
 
 mod build;
 mod calls;
@@ -12,6 +12,7 @@ mod machine;
 mod progress;
 mod refresh;
 mod relay;
+pub mod revoke;
 mod schedule;
 mod table;
 
@@ -34,6 +35,8 @@ pub enum Part {
     Schedule,
     /// Mail fetched through the adapter.
     Relay,
+    /// How long relayed sessions outlive their credential.
+    Revoke,
 }
 
 /// What to measure.
@@ -49,6 +52,8 @@ pub struct Plan {
     pub seconds: u64,
     /// Megabytes in the mailbox that is fetched.
     pub megabytes: usize,
+    /// Sessions whose credential is revoked.
+    pub sessions: usize,
     /// Whether to fetch from a real Dovecot too.
     pub real: bool,
     /// Whether to build the workspace, cold and warm; takes minutes.
@@ -86,6 +91,12 @@ pub async fn measure(plan: Plan) -> Result<Value> {
             relay["dovecot"] = Box::pin(relay::measure_on_dovecot(plan.megabytes)).await?;
         }
         figures["imap_fetch"] = relay;
+    }
+    if wants(Part::Revoke) {
+        for engine in Engine::each()? {
+            let seen = Box::pin(revoke::measure(engine, plan.sessions)).await?;
+            figures["revoke"][key(engine)] = seen;
+        }
     }
     if plan.build {
         figures["build"] = build::measure().await?;

@@ -120,6 +120,20 @@ impl Builder {
         self
     }
 
+    /// With a cable between the adapters and the first broker that can be cut.
+    #[must_use]
+    pub fn adapter_cable(mut self) -> Self {
+        self.plan.adapter_cable = true;
+        self
+    }
+
+    /// With adapters that end their sessions after so many seconds without a broker.
+    #[must_use]
+    pub fn orphan_ttl(mut self, seconds: u32) -> Self {
+        self.plan.orphan_ttl_s = Some(seconds);
+        self
+    }
+
     /// With the broker only.
     #[must_use]
     pub fn without_adapters(mut self) -> Self {

@@ -51,8 +51,6 @@ pub(super) struct Pump<'a> {
     phase: Phase,
     /// Bytes written since somebody took this count.
     pub(super) carried: u64,
-    /// The last byte written.
-    pub(super) last: u8,
 }
 
 enum Phase {
@@ -64,15 +62,20 @@ enum Phase {
 impl<'a> Pump<'a> {
     pub(super) fn new(pool: &'a Pool) -> Self {
         let (unsent, phase) = (None, Phase::Flowing);
-        Self { pool, unsent, unflushed: false, phase, carried: 0, last: 0 }
+        Self { pool, unsent, unflushed: false, phase, carried: 0 }
     }
 
-    /// Carries on; ready once the end was passed on.
+    /// Whether its end was passed on.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    /// Carries on; ready once the end was passed on. `seen` is shown what was written.
     pub(super) fn poll<R, W>(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
+        (from, to): (&mut R, &mut W),
+        seen: &mut dyn FnMut(&[u8]),
     ) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
@@ -86,7 +89,7 @@ impl<'a> Pump<'a> {
                     self.phase = Phase::Ended;
                 }
                 Phase::Flowing => {
-                    ready!(self.write(cx, to))?;
+                    ready!(self.write(cx, to, seen))?;
                     ready!(self.read(cx, from, to))?;
                 }
             }
@@ -98,13 +101,14 @@ impl<'a> Pump<'a> {
         &mut self,
         cx: &mut Context<'_>,
         to: &mut (impl AsyncWrite + Unpin),
+        seen: &mut dyn FnMut(&[u8]),
     ) -> Poll<io::Result<()>> {
         while let Some((buffer, start, end)) = &mut self.unsent {
             let sent = ready!(Pin::new(&mut *to).poll_write(cx, &buffer.bytes[*start..*end]))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.last = buffer.bytes[*start + sent - 1];
+            seen(&buffer.bytes[*start..*start + sent]);
             *start += sent;
             self.carried += sent as u64;
             self.unflushed = true;

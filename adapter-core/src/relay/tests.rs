@@ -11,10 +11,25 @@ use super::pump::BUFFER;
 use super::*;
 
 fn terms() -> Terms {
-    Terms {
-        idle: Duration::from_secs(2400),
-        drain: Duration::from_secs(10),
-        farewell: b"* BYE\r\n".to_vec(),
+    let words = Box::new(|why| match why {
+        Farewell::Stopping => b"* BYE\r\n".to_vec(),
+        _ => b"* BYE told\r\n".to_vec(),
+    });
+    Terms { idle: Duration::from_secs(2400), drain: Duration::from_secs(10), words }
+}
+
+/// Free behind each line.
+struct Lines(bool);
+
+impl Boundaries for Lines {
+    fn to_server(&mut self, _: &[u8]) {}
+
+    fn to_client(&mut self, bytes: &[u8]) {
+        self.0 = bytes.last().map_or(self.0, |byte| *byte == b'\n');
+    }
+
+    fn is_free(&self) -> bool {
+        self.0
     }
 }
 
@@ -24,15 +39,22 @@ struct Scene {
     traffic: Arc<Traffic>,
     pool: Pool,
     stop: Option<oneshot::Sender<()>>,
+    tell: Option<oneshot::Sender<Farewell>>,
     end: tokio::task::JoinHandle<End>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has no Tasks")]
 fn scene(room: usize) -> Scene {
+    scene_behind(room, b"")
+}
+
+/// The client was answered this before.
+#[expect(clippy::disallowed_methods, reason = "a test has no Tasks")]
+fn scene_behind(room: usize, answered: &'static [u8]) -> Scene {
     let (client, mut near) = duplex(room);
     let (server, mut far) = duplex(room);
     let (pool, traffic) = (Pool::default(), Arc::new(Traffic::default()));
     let (stop, stopped) = oneshot::channel::<()>();
+    let (tell, told) = oneshot::channel();
     let (inside, counts) = (pool.clone(), Arc::clone(&traffic));
     let end = tokio::spawn(async move {
         let stopping = async {
@@ -40,9 +62,18 @@ fn scene(room: usize) -> Scene {
                 pending::<()>().await;
             }
         };
-        relay(&mut near, &mut far, (&inside, &counts, &terms()), stopping).await
+        let told = async {
+            match told.await {
+                Ok(why) => why,
+                Err(_) => pending().await,
+            }
+        };
+        let mut line = Lines(true);
+        line.to_client(answered);
+        let (terms, ends) = (terms(), (&mut near, &mut far));
+        relay(ends, (&inside, &counts, &terms), &mut line, (stopping, told)).await
     });
-    Scene { client, server, traffic, pool, stop: Some(stop), end }
+    Scene { client, server, traffic, pool, stop: Some(stop), tell: Some(tell), end }
 }
 
 async fn exchange(room: usize, up: &[u8], down: &[u8]) -> (Vec<u8>, Vec<u8>) {
@@ -161,8 +192,7 @@ async fn a_session_that_carried_nothing_is_told_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn half_a_line_behind_the_answer_to_the_login_is_not_broken_by_a_farewell() {
-    let mut scene = scene(1024);
-    scene.traffic.answered(b"a OK Logged in\r\n* 3 EXI");
+    let mut scene = scene_behind(1024, b"a OK Logged in\r\n* 3 EXI");
     scene.stop.take().unwrap().send(()).unwrap();
     let mut rest = vec![];
     scene.client.read_to_end(&mut rest).await.unwrap();
@@ -179,4 +209,58 @@ async fn a_stop_in_the_middle_of_an_answer_adds_nothing_to_it() {
     scene.client.read_to_end(&mut heard).await.unwrap();
     assert!(heard.ends_with(b"half a li"));
     assert!(begun.elapsed() >= Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_told_to_end_is_told_why_at_once() {
+    let mut scene = scene(1024);
+    let begun = Instant::now();
+    scene.tell.take().unwrap().send(Farewell::Revoked).unwrap();
+    let mut rest = vec![];
+    scene.client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"* BYE told\r\n");
+    assert_eq!(scene.end.await.unwrap(), End::Told(Farewell::Revoked));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_nearly_over_may_end_first() {
+    let mut scene = scene(1024);
+    scene.server.write_all(b"* 1 FETCH (half").await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    scene.tell.take().unwrap().send(Farewell::Operator).unwrap();
+    sleep(GRACE / 2).await;
+    scene.client.write_all(b"b NOOP\r\n").await.unwrap();
+    scene.server.write_all(b" of it)\r\n").await.unwrap();
+    let mut rest = vec![];
+    scene.client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"* 1 FETCH (half of it)\r\n* BYE told\r\n");
+    let mut heard = vec![];
+    scene.server.read_to_end(&mut heard).await.unwrap();
+    assert!(heard.is_empty(), "a client that is told to go is not carried for any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_middle_of_a_long_answer_a_session_ends_without_a_word() {
+    let mut scene = scene(1 << 20);
+    let half = vec![b'x'; 100_000];
+    scene.server.write_all(&half).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    let begun = Instant::now();
+    scene.tell.take().unwrap().send(Farewell::Revoked).unwrap();
+    let mut heard = vec![];
+    scene.client.read_to_end(&mut heard).await.unwrap();
+    assert!(heard == half, "what came is whole, and nothing is added");
+    assert!(begun.elapsed() <= GRACE, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_cannot_hold_its_session_open() {
+    let mut scene = scene(16);
+    let begun = Instant::now();
+    let flood = scene.server.write_all(&[b'x'; 4096]);
+    assert!(tokio::time::timeout(Duration::from_millis(1), flood).await.is_err());
+    scene.tell.take().unwrap().send(Farewell::Revoked).unwrap();
+    assert_eq!(scene.end.await.unwrap(), End::Told(Farewell::Revoked));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }

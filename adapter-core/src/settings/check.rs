@@ -18,6 +18,9 @@ use super::{
 use crate::limits::Limits;
 use crate::tls::CertificateFiles;
 
+/// Shorter, and a broker that restarts would end sessions; longer, and the broker would take them for lost.
+const ORPHAN_TTL: std::ops::RangeInclusive<u32> = 5..=3600;
+
 impl File<'_> {
     pub(super) fn check(&self, flags: &Flags) -> Result<Settings, SettingsError> {
         let certificate = self.outer.tls.as_ref().map(|tls| CertificateFiles {
@@ -202,6 +205,13 @@ impl File<'_> {
             dial: time(&said.dial_seconds, usual.dial)?,
             upstream_login: time(&said.upstream_login_seconds, usual.upstream_login)?,
             idle: time(&said.idle_seconds, usual.idle)?,
+            orphan_ttl: match &said.orphan_ttl_seconds {
+                Some(value) if !ORPHAN_TTL.contains(value.get_ref()) => {
+                    let remedy = "Write 5 to 3600 seconds";
+                    return self.wrong(value, "not a time to do without a broker", remedy);
+                }
+                value => time(value, usual.orphan_ttl)?,
+            },
             drain: said.drain_seconds.map_or(usual.drain, |s| Duration::from_secs(s.into())),
             connections: count(&said.connections, usual.connections)?,
             unauthenticated_per_ip: count(

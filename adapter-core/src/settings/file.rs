@@ -79,6 +79,7 @@ pub(super) struct Bounds {
     pub(super) dial_seconds: Option<Spanned<u32>>,
     pub(super) upstream_login_seconds: Option<Spanned<u32>>,
     pub(super) idle_seconds: Option<Spanned<u32>>,
+    pub(super) orphan_ttl_seconds: Option<Spanned<u32>>,
     pub(super) drain_seconds: Option<u32>,
     pub(super) connections: Option<Spanned<u32>>,
     pub(super) unauthenticated_per_ip: Option<Spanned<u32>>,

@@ -102,6 +102,10 @@ fn whatever_is_wrong_is_named_with_its_line() {
             "a.toml:6: listener.tls: there is no certificate",
         ),
         (listener("address = 5\ntls = \"plain\""), "a.toml:5: listener.address: invalid type"),
+        (
+            format!("{NEAR}[[listener]]\n{PLAIN}\n[limits]\norphan_ttl_seconds = 4"),
+            "a.toml:8: limits.orphan_ttl_seconds: not a time to do without a broker. Write 5 to 3600",
+        ),
         (format!("{NEAR}colour = 1"), "a.toml:4: broker.colour: unknown field `colour`"),
         (format!("{NEAR}[limits]\nattempts = 0"), "a.toml: listener: missing"),
         ("= 1".to_owned(), "a.toml:1: "),

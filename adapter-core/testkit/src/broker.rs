@@ -4,17 +4,21 @@
 //! Next: `stage` puts an adapter in front of it.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokenbroker_proto::v1::mail_login_service_server::{MailLoginService, MailLoginServiceServer};
 use tokenbroker_proto::v1::{
-    Denial, DenialClass, MailHost, MailProtocol, MailSession, OpenSessionRequest,
+    Checkpoint, Denial, DenialClass, MailHost, MailProtocol, MailSession, OpenSessionRequest,
     OpenSessionResponse, RenewSessionRequest, RenewSessionResponse, ReportSessionsRequest,
-    ReportSessionsResponse, SaslMechanism, SessionReport, TlsMode, open_session_response,
+    ReportSessionsResponse, SaslMechanism, SessionEnd, SessionEndReason, SessionReport, TlsMode,
+    WatchRevocationsRequest, WatchRevocationsResponse, open_session_response,
     renew_session_response,
 };
 use tokio::net::TcpListener;
+use tokio::sync::broadcast;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 /// The API key it takes.
@@ -42,6 +46,18 @@ pub struct Memory {
     pub renewed: Vec<RenewSessionRequest>,
     /// What it was told of sessions.
     pub reports: Vec<SessionReport>,
+    /// The cursors it was asked to watch from.
+    pub watched: Vec<String>,
+    /// How many checkpoints it sends a watch; then it falls silent.
+    pub checkpoints: usize,
+    /// Whether it breaks off whoever watches.
+    pub deaf: bool,
+    /// Whether it is from before there was a watch.
+    pub old: bool,
+    /// Whether it knows the adapter no more.
+    pub revoked: bool,
+    /// What it tells those who watch.
+    pub ends: broadcast::Sender<WatchRevocationsResponse>,
 }
 
 /// The broker. Clones share its memory.
@@ -65,12 +81,25 @@ impl Broker {
             opened: vec![],
             renewed: vec![],
             reports: vec![],
+            watched: vec![],
+            checkpoints: usize::MAX,
+            deaf: false,
+            old: false,
+            revoked: false,
+            ends: broadcast::channel(64).0,
         })))
     }
 
     /// To look into, or to change.
     pub fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap()
+    }
+
+    /// Tells whoever watches that its session has to end; the cursor after it is `c-end`.
+    pub fn end(&self, reason: SessionEndReason) {
+        let end = SessionEnd { session: "s-1".to_owned(), reason: reason.into() };
+        let told = WatchRevocationsResponse { ends: vec![end], checkpoint: checkpoint("c-end") };
+        self.memory().ends.send(told).unwrap();
     }
 
     /// Answers on this socket until the runtime ends.
@@ -107,9 +136,15 @@ impl Broker {
     }
 
     async fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let hangs = self.memory().hangs;
+        let (hangs, revoked) = {
+            let memory = self.memory();
+            (memory.hangs, memory.revoked)
+        };
         if hangs {
             std::future::pending::<()>().await;
+        }
+        if revoked {
+            return Err(Status::permission_denied("no such resource, or no right to it"));
         }
         let shown = request.metadata().get("authorization").and_then(|key| key.to_str().ok());
         match shown == Some(&format!("Bearer {KEY}")) {
@@ -117,6 +152,10 @@ impl Broker {
             false => Err(Status::unauthenticated("no key")),
         }
     }
+}
+
+fn checkpoint(cursor: &str) -> Option<Checkpoint> {
+    Some(Checkpoint { cursor: cursor.to_owned(), time: None })
 }
 
 /// A denial of this class, without a delay.
@@ -164,5 +203,46 @@ impl MailLoginService for Broker {
         self.admit(&request).await?;
         self.memory().reports.extend(request.into_inner().reports);
         Ok(Response::new(ReportSessionsResponse {}))
+    }
+
+    type WatchRevocationsStream =
+        Pin<Box<dyn Stream<Item = Result<WatchRevocationsResponse, Status>> + Send>>;
+
+    async fn watch_revocations(
+        &self,
+        request: Request<WatchRevocationsRequest>,
+    ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
+        self.admit(&request).await?;
+        let (ends, most) = {
+            let mut memory = self.memory();
+            memory.watched.push(request.into_inner().cursor);
+            if memory.old {
+                return Err(Status::unimplemented("no such call"));
+            }
+            if memory.deaf {
+                return Err(Status::unavailable("not now"));
+            }
+            (memory.ends.subscribe(), memory.checkpoints)
+        };
+        let beat = tokio::time::interval(std::time::Duration::from_millis(100));
+        let beats = tokio_stream::wrappers::IntervalStream::new(beat).take(most).map(|_| {
+            Ok(WatchRevocationsResponse { ends: vec![], checkpoint: checkpoint("c-beat") })
+        });
+        let ends = tokio_stream::wrappers::BroadcastStream::new(ends)
+            .map(|told| told.map_err(|_| Status::unavailable("too slow")));
+        let broker = self.clone();
+        let pulse = tokio::time::interval(std::time::Duration::from_millis(50));
+        let pulse = tokio_stream::wrappers::IntervalStream::new(pulse).map(|_| None);
+        let told = beats.merge(ends).map(Some).merge(pulse).filter_map(move |told| {
+            let memory = broker.memory();
+            match (memory.revoked, memory.deaf) {
+                (true, _) => {
+                    Some(Err(Status::permission_denied("no such resource, or no right to it")))
+                }
+                (_, true) => Some(Err(Status::unavailable("not now"))),
+                _ => told,
+            }
+        });
+        Ok(Response::new(Box::pin(told)))
     }
 }

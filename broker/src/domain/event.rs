@@ -86,6 +86,8 @@ what! {
     SessionRefusals = "session.refusals",
     /// A mail session asked for another token.
     SessionRenewal = "session.renewal",
+    /// An operator ended a mail session.
+    SessionEnded = "session.ended",
     /// An app was made.
     AppCreated = "app.created",
     /// An app was changed.

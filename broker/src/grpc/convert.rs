@@ -12,6 +12,7 @@ use tokenbroker_proto::v1;
 
 use crate::clock::Time;
 use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism, TlsMode, valid_host};
+use crate::domain::session::EndReason;
 use crate::service::Error;
 use crate::service::PageRequest;
 
@@ -133,6 +134,41 @@ pub(super) const fn proto_mechanism(mechanism: SaslMechanism) -> v1::SaslMechani
         SaslMechanism::XOauth2 => v1::SaslMechanism::Xoauth2,
         SaslMechanism::OAuthBearer => v1::SaslMechanism::Oauthbearer,
         SaslMechanism::Plain => v1::SaslMechanism::Plain,
+    }
+}
+
+/// Why a session ended, from the wire; `None` if it was not said, or by a later contract.
+pub(super) const fn end_reason(reason: v1::SessionEndReason) -> Option<EndReason> {
+    Some(match reason {
+        v1::SessionEndReason::Unspecified => return None,
+        v1::SessionEndReason::Finished => EndReason::Finished,
+        v1::SessionEndReason::Broken => EndReason::Broken,
+        v1::SessionEndReason::Idle => EndReason::Idle,
+        v1::SessionEndReason::AdapterStopped => EndReason::AdapterStopped,
+        v1::SessionEndReason::NoLogin => EndReason::NoLogin,
+        v1::SessionEndReason::Revoked => EndReason::Revoked,
+        v1::SessionEndReason::NeedsConsent => EndReason::NeedsConsent,
+        v1::SessionEndReason::ContactAdmin => EndReason::ContactAdmin,
+        v1::SessionEndReason::Operator => EndReason::Operator,
+        v1::SessionEndReason::CutOff => EndReason::CutOff,
+        v1::SessionEndReason::Lost => EndReason::Lost,
+    })
+}
+
+/// Why a session ended, for the wire.
+pub(super) const fn proto_end_reason(reason: EndReason) -> v1::SessionEndReason {
+    match reason {
+        EndReason::Finished => v1::SessionEndReason::Finished,
+        EndReason::Broken => v1::SessionEndReason::Broken,
+        EndReason::Idle => v1::SessionEndReason::Idle,
+        EndReason::AdapterStopped => v1::SessionEndReason::AdapterStopped,
+        EndReason::NoLogin => v1::SessionEndReason::NoLogin,
+        EndReason::Revoked => v1::SessionEndReason::Revoked,
+        EndReason::NeedsConsent => v1::SessionEndReason::NeedsConsent,
+        EndReason::ContactAdmin => v1::SessionEndReason::ContactAdmin,
+        EndReason::Operator => v1::SessionEndReason::Operator,
+        EndReason::CutOff => v1::SessionEndReason::CutOff,
+        EndReason::Lost => v1::SessionEndReason::Lost,
     }
 }
 

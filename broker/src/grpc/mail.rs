@@ -6,14 +6,15 @@ use tokenbroker_proto::v1::mail_login_service_server::MailLoginService;
 use tokenbroker_proto::v1::{
     self, DenialClass, OpenSessionRequest, OpenSessionResponse, RenewSessionRequest,
     RenewSessionResponse, ReportSessionsRequest, ReportSessionsResponse, SessionReport,
-    open_session_response, renew_session_response,
+    WatchRevocationsRequest, open_session_response, renew_session_response,
 };
 use tonic::{Request, Response, Status};
 
 use super::authenticate::asked;
-use super::convert::{proto_mail_host, proto_mechanism, protocol, timestamp};
+use super::convert::{end_reason, proto_mail_host, proto_mechanism, protocol, timestamp};
 use super::serve::Door;
 use super::status;
+use super::watch::Revocations;
 use crate::domain::ids::SessionId;
 use crate::domain::secret::Secret;
 use crate::service::{
@@ -100,6 +101,15 @@ impl MailLoginService for Door {
         self.on_record(&caller, asked, reported.await).await?;
         Ok(Response::new(ReportSessionsResponse {}))
     }
+
+    type WatchRevocationsStream = Revocations;
+
+    async fn watch_revocations(
+        &self,
+        request: Request<WatchRevocationsRequest>,
+    ) -> Result<Response<Revocations>, Status> {
+        self.watch(request).await.map(Response::new)
+    }
 }
 
 fn unpack(request: &OpenSessionRequest) -> Result<LoginAttempt, Error> {
@@ -166,5 +176,6 @@ fn unpack_report(report: &SessionReport) -> Result<Report, Error> {
             v1::UpstreamLogin::Refused => Some(UpstreamLogin::Refused),
             v1::UpstreamLogin::Unreachable => Some(UpstreamLogin::Unreachable),
         },
+        end_reason: end_reason(report.end_reason()),
     })
 }

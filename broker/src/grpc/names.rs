@@ -3,7 +3,7 @@
 //! Never looks anything up. Invariant: a name that parses has a project, `default` where it was left out.
 //! Next: the doors in `grpc/` turn requests into ids with these.
 
-use crate::domain::ids::{BadName, Mailbox, ProjectId, ResourceId};
+use crate::domain::ids::{BadName, Mailbox, ProjectId, ResourceId, SessionId};
 use crate::service::Error;
 use crate::service::lookup::AccountName;
 
@@ -59,6 +59,13 @@ pub(super) fn credential(field: &'static str, text: &str) -> Result<(ProjectId, 
         return Err(Error::invalid(field, remedy));
     }
     Ok((project, id.to_owned()))
+}
+
+/// Reads the name of a mail session, or its id alone.
+pub(super) fn session(field: &'static str, text: &str) -> Result<(ProjectId, SessionId), Error> {
+    let (project, id) = split(field, "sessions", text)?;
+    let unknown = || Error::invalid(field, "use projects/{project}/sessions/{session}, or the id");
+    Ok((project, SessionId::parse(id).ok_or_else(unknown)?))
 }
 
 fn split<'a>(

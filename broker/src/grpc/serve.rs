@@ -13,6 +13,7 @@ use tokenbroker_proto::v1::caller_service_server::CallerServiceServer;
 use tokenbroker_proto::v1::consent_service_server::ConsentServiceServer;
 use tokenbroker_proto::v1::credential_service_server::CredentialServiceServer;
 use tokenbroker_proto::v1::mail_login_service_server::MailLoginServiceServer;
+use tokenbroker_proto::v1::session_service_server::SessionServiceServer;
 use tokenbroker_proto::v1::system_service_server::SystemServiceServer;
 use tokenbroker_proto::v1::token_service_server::TokenServiceServer;
 use tokio::net::TcpListener;
@@ -126,6 +127,7 @@ async fn routes(door: Door, plane: Plane, reflection: bool) -> Routes {
         health.set_serving::<CredentialServiceServer<Door>>().await;
         health.set_serving::<CallerServiceServer<Door>>().await;
         health.set_serving::<AuditServiceServer<Door>>().await;
+        health.set_serving::<SessionServiceServer<Door>>().await;
         health.set_serving::<SystemServiceServer<Door>>().await;
         routes = routes
             .add_service(bounded!(AppServiceServer))
@@ -134,6 +136,7 @@ async fn routes(door: Door, plane: Plane, reflection: bool) -> Routes {
             .add_service(bounded!(CredentialServiceServer))
             .add_service(bounded!(CallerServiceServer))
             .add_service(bounded!(AuditServiceServer))
+            .add_service(bounded!(SessionServiceServer))
             .add_service(bounded!(SystemServiceServer));
     }
     if reflection {

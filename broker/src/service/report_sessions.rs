@@ -5,6 +5,7 @@
 use crate::clock::Time;
 use crate::domain::caller::Caller;
 use crate::domain::ids::SessionId;
+use crate::domain::session::EndReason;
 use crate::service::{Error, Service};
 use crate::store::SessionReport;
 
@@ -21,6 +22,8 @@ pub struct Report {
     pub ended: bool,
     /// How the login at the provider went, if that is news.
     pub login: Option<UpstreamLogin>,
+    /// Why it ended, if it has and the adapter says so.
+    pub end_reason: Option<EndReason>,
 }
 
 /// How a login at the provider went.
@@ -76,5 +79,7 @@ fn row(report: &Report, now: Time) -> SessionReport {
         bytes_down: report.bytes_down,
         ended_at: report.ended.then_some(now),
         upstream: report.login.map_or("", UpstreamLogin::as_str).to_owned(),
+        end_reason: report.end_reason.filter(|_| report.ended),
+        heard_at: now,
     }
 }

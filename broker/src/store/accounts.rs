@@ -132,11 +132,13 @@ impl Tx {
         self.raised_if(changed, "accounts", Changed::Account(it.id)).await
     }
 
-    /// Removes one with its grants, tokens, attempts, credentials and sessions. Consents forget it.
+    /// Removes one with its grants, tokens, attempts and credentials. Consents forget it; its sessions
+    /// stay, with its name.
     ///
     /// # Errors
     /// [`Error::Stale`](super::Error::Stale) unless `version` is the stored one.
     pub async fn delete_account(&mut self, account: AccountId, version: i64) -> Result<()> {
+        self.leave_account_name(account).await?;
         let gone = run!(self, DELETE_ACCOUNT; account.bytes().to_vec(); version)?;
         self.raised_if(gone, "accounts", Changed::Account(account)).await
     }

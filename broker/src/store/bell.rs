@@ -1,14 +1,16 @@
-//! Tells those who wait for an account that something happened to it, over all brokers that share a database; and keeps two
-//! brokers from having one name.
+//! Tells those who wait for an account that something happened to it, and those who watch rights that some changed, over all
+//! brokers that share a database; and keeps two brokers from having one name.
 //!
-//! Never the truth: a ring may be lost, so whoever waits looks by itself now and then. Invariants: a ring carries a row id and
-//! nothing else; while a broker is connected nobody else joins under its name. Next: `service/refresh` waits for it.
+//! Never the truth: a ring may be lost, so whoever waits looks by itself now and then. Invariants: a ring carries a row id or
+//! nothing; while a broker is connected nobody else joins under its name. Next: `service/refresh` and `service/rights_feed`
+//! wait for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use super::engine::{Pool, Wire};
 use super::error::{Error, Result};
@@ -17,10 +19,12 @@ use crate::domain::ids::AccountId;
 use crate::tasks::Tasks;
 
 const CHANNEL: &str = "token_broker_refreshed";
+const RIGHTS: &str = "token_broker_rights";
 
 /// PostgreSQL only: a file has one broker.
 mod sql {
     pub(super) const NOTIFY: &str = "select count(pg_notify('token_broker_refreshed', account)) from unnest($1::text[]) as account";
+    pub(super) const NOTIFY_RIGHTS: &str = "select pg_notify('token_broker_rights', '')";
     pub(super) const CLAIM: &str =
         "select pg_try_advisory_lock(hashtextextended($1, 8389754676633367411))";
 }
@@ -37,11 +41,14 @@ const CLAIM_PAUSE: Duration = Duration::from_millis(250);
 
 /// The bell. Clones ring the same.
 #[derive(Clone, Debug)]
-pub struct Bell(broadcast::Sender<AccountId>);
+pub struct Bell {
+    accounts: broadcast::Sender<AccountId>,
+    rights: Arc<Notify>,
+}
 
 impl Default for Bell {
     fn default() -> Self {
-        Self(broadcast::channel(BACKLOG).0)
+        Self { accounts: broadcast::channel(BACKLOG).0, rights: Arc::default() }
     }
 }
 
@@ -49,17 +56,17 @@ impl Bell {
     /// Rings for an account, in this process.
     pub fn ring(&self, account: AccountId) {
         // Nobody may be waiting.
-        drop(self.0.send(account));
+        drop(self.accounts.send(account));
     }
 
     /// Listens to all of its rings.
     pub fn rings(&self) -> Rings {
-        Rings(self.0.subscribe())
+        Rings(self.accounts.subscribe())
     }
 
     /// Resolves at the next ring for this account.
     pub async fn rung_for(&self, account: AccountId) {
-        let mut rings = self.0.subscribe();
+        let mut rings = self.accounts.subscribe();
         loop {
             match rings.recv().await {
                 Ok(rung) if rung == account => return,
@@ -68,6 +75,16 @@ impl Bell {
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }
         }
+    }
+
+    /// Rings for changed rights, in this process.
+    pub fn ring_rights(&self) {
+        self.rights.notify_one();
+    }
+
+    /// Resolves at the next ring for changed rights, or at once if there was one since the last. For one waiter.
+    pub async fn rung_for_rights(&self) {
+        self.rights.notified().await;
     }
 }
 
@@ -103,15 +120,16 @@ impl Tx {
 
     /// Leaves the rings to the database, which passes them on after the commit; a file has nobody to pass them on to.
     pub(super) async fn pass_rings(&mut self) -> Result<()> {
-        let rings = self.pending.take_rings();
-        match &mut self.0 {
-            Wire::Postgres(wire) if !rings.is_empty() => {
-                let accounts: Vec<String> = rings.iter().map(AccountId::to_string).collect();
-                sqlx::query(sql::NOTIFY).bind(accounts).execute(&mut **wire).await?;
-                Ok(())
-            }
-            _ => Ok(()),
+        let (rings, rights) = (self.pending.take_rings(), self.pending.take_rights());
+        let Wire::Postgres(wire) = &mut self.0 else { return Ok(()) };
+        if !rings.is_empty() {
+            let accounts: Vec<String> = rings.iter().map(AccountId::to_string).collect();
+            sqlx::query(sql::NOTIFY).bind(accounts).execute(&mut **wire).await?;
         }
+        if rights {
+            sqlx::query(sql::NOTIFY_RIGHTS).execute(&mut **wire).await?;
+        }
+        Ok(())
     }
 }
 
@@ -141,7 +159,7 @@ async fn listen(pool: &PgPool, name: Option<&str>) -> Result<PgListener> {
     if let Some(name) = name {
         claim(&mut listener, name).await?;
     }
-    listener.listen(CHANNEL).await?;
+    listener.listen_all([CHANNEL, RIGHTS]).await?;
     Ok(listener)
 }
 
@@ -179,7 +197,9 @@ async fn pass_on(pool: &PgPool, first: PgListener, name: Option<&str>, bell: &Be
 /// Until the connection is lost.
 async fn hear(mut listener: PgListener, bell: &Bell) -> Result<()> {
     while let Some(heard) = listener.try_recv().await? {
-        if let Some(account) = AccountId::parse(heard.payload()) {
+        if heard.channel() == RIGHTS {
+            bell.ring_rights();
+        } else if let Some(account) = AccountId::parse(heard.payload()) {
             bell.ring(account);
         }
     }

@@ -172,11 +172,12 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes one with its keys and, for an adapter, its sessions.
+    /// Removes one with its keys. An adapter's sessions stay, with its name.
     ///
     /// # Errors
     /// [`Error::Stale`](super::Error::Stale) if it is not there.
     pub async fn delete_caller(&mut self, id: CallerId) -> Result<()> {
+        self.leave_adapter_name(id).await?;
         let gone = run!(self, DELETE_CALLER; id.bytes().to_vec())?;
         self.raised_if(gone, "callers", Changed::Caller(id)).await
     }

@@ -125,11 +125,12 @@ impl Tx {
         run!(self, TOUCH_CREDENTIAL; id.bytes().to_vec(); at.millis(); from).map(drop)
     }
 
-    /// Removes one and its sessions.
+    /// Removes one. Its sessions stay, with its name.
     ///
     /// # Errors
     /// [`Error::Stale`](super::Error::Stale) if it is not there.
     pub async fn delete_credential(&mut self, id: CredentialId) -> Result<()> {
+        self.leave_credential_name(id).await?;
         let gone = run!(self, DELETE_CREDENTIAL; id.bytes().to_vec())?;
         self.raised_if(gone, "credentials", Changed::Credential(id)).await
     }

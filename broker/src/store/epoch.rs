@@ -102,6 +102,7 @@ impl Tx {
         if run!(self, RAISE_EPOCH)? != 1 {
             return Err(missing());
         }
+        self.pending.ring_rights();
         let (kind, subject) = what.columns();
         run!(self, NOTE_CHANGE; kind; subject.to_vec())?;
         run!(self, FORGET_CHANGE; REMEMBERED).map(drop)

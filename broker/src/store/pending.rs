@@ -11,6 +11,7 @@ use crate::domain::ids::AccountId;
 pub(super) struct Pending {
     head: Option<Head>,
     rings: Vec<AccountId>,
+    rights: bool,
     mark: (Option<Head>, usize),
 }
 
@@ -46,6 +47,16 @@ impl Pending {
     /// Something happened to this account.
     pub(super) fn ring(&mut self, account: AccountId) {
         self.rings.push(account);
+    }
+
+    /// Rights changed. Stays if the job is undone: a ring for nothing does no harm.
+    pub(super) fn ring_rights(&mut self) {
+        self.rights = true;
+    }
+
+    /// Whether to ring for changed rights; not after that.
+    pub(super) fn take_rights(&mut self) -> bool {
+        std::mem::take(&mut self.rights)
     }
 
     /// The accounts to ring for; none after that.

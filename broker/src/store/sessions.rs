@@ -10,7 +10,7 @@ use super::row::{Cells, millis, row, time};
 use crate::clock::Time;
 use crate::domain::ids::{AccountId, CallerId, CredentialId, SessionId};
 use crate::domain::mail::MailProtocol;
-use crate::domain::session::MailSession;
+use crate::domain::session::{EndReason, MailSession};
 
 /// What an adapter tells about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct SessionReport {
     pub ended_at: Option<Time>,
     /// How the login at the provider went; empty leaves what is there.
     pub upstream: String,
+    /// Why it ended, if that is known.
+    pub end_reason: Option<EndReason>,
+    /// When this was told.
+    pub heard_at: Time,
 }
 
 row!(SessionRow, session_columns {
@@ -41,12 +45,17 @@ statements! {
     RENEW_SESSION = concat!("update mail_sessions set renewals = renewals + 1
         where id = $1 and adapter = $2 and ended_at is null and renewals < $3 returning ", session_columns!());
     REPORT_SESSION = "update mail_sessions set bytes_up = bytes_up + $3, bytes_down = bytes_down + $4,
-        ended_at = coalesce(ended_at, $5), upstream = case when $6 = '' then upstream else $6 end
+        ended_at = case when end_reason = 'lost' then $5 else coalesce(ended_at, $5) end,
+        upstream = case when $6 = '' then upstream else $6 end,
+        end_reason = case when end_reason in ('', 'lost') then $7 else end_reason end, heard_at = $8
         where id = $1 and adapter = $2";
     LOGINS = "select coalesce(sum(case when ended_at is null then 1 else 0 end), 0),
         coalesce(sum(case when opened_at > $2 then 1 else 0 end), 0)
         from mail_sessions where credential = $1 and (ended_at is null or opened_at > $2)";
-    FORGET_SESSIONS = "delete from mail_sessions where opened_at < $1";
+    LOSE_SESSIONS = "update mail_sessions set end_reason = 'lost',
+        ended_at = case when heard_at > opened_at then heard_at else opened_at end
+        where ended_at is null and opened_at < $1 and coalesce(heard_at, 0) < $1";
+    FORGET_SESSIONS = "delete from mail_sessions where opened_at < $1 and ended_at < $1";
 }
 
 /// Many sessions at once.
@@ -94,7 +103,7 @@ impl Tx {
     /// Opens one.
     ///
     /// # Errors
-    /// [`Error::Dangling`](super::Error::Dangling) without its adapter, credential or account.
+    /// [`Error::Conflict`](super::Error::Conflict) if it is there.
     pub async fn insert_mail_session(&mut self, it: &MailSession) -> Result<()> {
         run!(self, OPEN_SESSION; it.id.bytes().to_vec(); it.adapter.bytes().to_vec();
             it.credential.bytes().to_vec(); it.account.bytes().to_vec(); it.protocol.as_str();
@@ -139,7 +148,7 @@ impl Tx {
         row.map(SessionRow::read).transpose()
     }
 
-    /// Adds what an adapter reports. False if it has no such session. An end, once noted, stays.
+    /// Adds what an adapter reports. False if it has no such session. An end, once noted, stays, unless it was our guess.
     ///
     /// # Errors
     /// As every write.
@@ -148,14 +157,31 @@ impl Tx {
         adapter: CallerId,
         report: &SessionReport,
     ) -> Result<bool> {
-        let SessionReport { session, bytes_up, bytes_down, ended_at, upstream } = report;
+        let SessionReport {
+            session,
+            bytes_up,
+            bytes_down,
+            ended_at,
+            upstream,
+            end_reason,
+            heard_at,
+        } = report;
         let (id, adapter) = (session.bytes().to_vec(), adapter.bytes().to_vec());
+        let reason = end_reason.map_or("", EndReason::as_str);
         let known = run!(self, REPORT_SESSION; id; adapter; *bytes_up; *bytes_down; millis(*ended_at);
-            upstream.as_str())?;
+            upstream.as_str(); reason; heard_at.millis())?;
         Ok(known == 1)
     }
 
-    /// Forgets sessions that were opened before `time`, ended or not.
+    /// Closes sessions that their adapters have not told of since `time`: those died with them.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn lose_mail_sessions(&mut self, time: Time) -> Result<u64> {
+        run!(self, LOSE_SESSIONS; time.millis())
+    }
+
+    /// Forgets sessions that ended before `time`.
     ///
     /// # Errors
     /// As every write.
@@ -165,7 +191,7 @@ impl Tx {
 }
 
 impl SessionRow {
-    fn read(self) -> Result<MailSession> {
+    pub(super) fn read(self) -> Result<MailSession> {
         let at = Cells::of("mail_sessions", &self.id);
         Ok(MailSession {
             id: at.id("id", &self.id, SessionId::from_bytes)?,

@@ -10,6 +10,7 @@ mod consents;
 mod deciding;
 mod engines;
 mod grants;
+mod open_sessions;
 mod opening;
 mod pressure;
 mod refreshes;

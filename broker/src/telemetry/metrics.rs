@@ -61,6 +61,8 @@ figures! {
     TOKEN_AGE_SECONDS, "token_age_seconds", Seconds, [], "How old tokens were when they were handed out.";
     TOKEN_LEFT_SECONDS, "token_left_seconds", Seconds, [], "How long tokens still lived when they were handed out.";
     SESSIONS, "sessions_total", Counter, ["protocol", "outcome"], "Mail logins asked for by adapters: opened, or the kind of denial.";
+    WATCHERS, "adapter_watches", Gauge, [], "Adapters that watch this broker for what they have to end.";
+    ENDS, "session_ends_total", Counter, ["reason"], "Ends of relayed sessions that adapters were told, by reason; one may be told again.";
     CONSENTS, "consents_total", Counter, ["outcome"], "Answers of mailbox owners: connected, returned to the application, or refused.";
     GRPC, "grpc_requests_total", Counter, ["method", "code"], "gRPC calls answered.";
     GRPC_SECONDS, "grpc_request_seconds", Seconds, ["method"], "How long gRPC calls took.";
@@ -169,6 +171,16 @@ pub fn session(protocol: &'static str, outcome: &'static str) {
     counter!(SESSIONS, "protocol" => protocol, "outcome" => outcome).increment(1);
 }
 
+/// So many adapters watch.
+pub fn watchers(count: usize) {
+    gauge!(WATCHERS).set(u32::try_from(count).unwrap_or(u32::MAX));
+}
+
+/// An adapter was told to end a session, for this reason.
+pub fn session_end(reason: &'static str) {
+    counter!(ENDS, "reason" => reason).increment(1);
+}
+
 /// A mailbox owner came back from the provider: `connected`, `returned` or `refused`.
 pub fn consent(outcome: &'static str) {
     counter!(CONSENTS, "outcome" => outcome).increment(1);
@@ -235,6 +247,8 @@ mod tests {
         interrupted(1);
         token_handed_out(Duration::from_secs(9), Duration::from_secs(9));
         session("imap", "opened");
+        watchers(1);
+        session_end("revoked");
         consent("connected");
         grpc("GetAccessToken", "Ok", Duration::from_millis(1));
         http("2xx", Duration::from_millis(1));

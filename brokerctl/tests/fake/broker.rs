@@ -17,6 +17,7 @@ use tokenbroker_proto::v1::consent_service_server::{ConsentService, ConsentServi
 use tokenbroker_proto::v1::credential_service_server::{
     CredentialService, CredentialServiceServer,
 };
+use tokenbroker_proto::v1::session_service_server::{SessionService, SessionServiceServer};
 use tokenbroker_proto::v1::system_service_server::{SystemService, SystemServiceServer};
 use tokenbroker_proto::v1::token_service_server::{TokenService, TokenServiceServer};
 use tokenbroker_proto::v1::*;
@@ -77,6 +78,7 @@ impl Fake {
             .add_service(CredentialServiceServer::new(self.clone()))
             .add_service(CallerServiceServer::new(self.clone()))
             .add_service(AuditServiceServer::new(self.clone()))
+            .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SystemServiceServer::new(self.clone()))
             .add_service(TokenServiceServer::new(self.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
@@ -240,6 +242,12 @@ answers! { CallerService {
 } }
 answers! { AuditService {
     list_audit_records(ListAuditRecordsRequest) -> ListAuditRecordsResponse;
+} }
+answers! { SessionService {
+    list_sessions(ListSessionsRequest) -> ListSessionsResponse;
+    get_session(GetSessionRequest) -> Session;
+    end_session(EndSessionRequest) -> Session;
+    end_sessions(EndSessionsRequest) -> EndSessionsResponse;
 } }
 answers! { SystemService {
     get_system_status(GetSystemStatusRequest) -> GetSystemStatusResponse;

@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 use tokenbroker_proto::v1::mail_login_service_client::MailLoginServiceClient;
 use tokenbroker_proto::v1::{
     self, Denial, MailHost, OpenSessionRequest, RenewSessionRequest, ReportSessionsRequest,
-    SaslMechanism, SessionReport, open_session_response, renew_session_response,
+    SaslMechanism, SessionReport, WatchRevocationsRequest, open_session_response,
+    renew_session_response,
 };
 
 use zeroize::Zeroize;
@@ -22,10 +23,14 @@ use crate::errors::Error;
 use crate::key::Secret;
 use crate::options::Options;
 use crate::retry::{once, request};
+use crate::revocations::Revocations;
 use crate::transport::Connection;
 
 /// How many reports one call carries at most; the contract's limit.
 pub const MAX_REPORTS: usize = 500;
+
+/// A watch is longer than any broker's; whoever stands between shall not cut it at the deadline of its beginning.
+const WATCH: Duration = Duration::from_secs(60 * 60);
 
 /// Mail logins. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -139,6 +144,28 @@ impl MailLogin {
         })
         .await
         .map(|_| ())
+    }
+
+    /// Watches which sessions have to end, from `cursor` on: empty, or the last one a checkpoint named. `patience` bounds the
+    /// time until the broker begins and between two messages; brokers send one every second.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] or [`Error::Unauthenticated`] if this adapter may not any more; whatever is wrong with the
+    /// broker or the way there.
+    pub async fn watch_revocations(
+        &self,
+        cursor: &str,
+        patience: Duration,
+    ) -> Result<Revocations, Error> {
+        let ask = WatchRevocationsRequest { cursor: cursor.to_owned() };
+        let at = self.connection.first();
+        let stream = once(&self.connection, patience, &|door| {
+            let mut ask = request(&ask);
+            ask.set_timeout(WATCH);
+            Box::pin(async move { MailLoginServiceClient::new(door).watch_revocations(ask).await })
+        })
+        .await?;
+        Ok(Revocations { stream, connection: self.connection.clone(), at, patience })
     }
 }
 

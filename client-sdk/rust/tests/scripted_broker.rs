@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +15,7 @@ use token_broker_client::v1::token_service_server::{TokenService, TokenServiceSe
 use token_broker_client::v1::*;
 use token_broker_client::{Error, MailLogin, Options, TokenBroker, Verdict};
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -177,6 +179,22 @@ impl MailLoginService for Broker {
         self.note("report", &request);
         self.next().await?;
         Ok(Response::new(ReportSessionsResponse {}))
+    }
+
+    type WatchRevocationsStream =
+        Pin<Box<dyn tokio_stream::Stream<Item = Result<WatchRevocationsResponse, Status>> + Send>>;
+
+    /// Each further answer of the script is a checkpoint; then it falls silent.
+    async fn watch_revocations(
+        &self,
+        request: Request<WatchRevocationsRequest>,
+    ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
+        self.note("watch", &request);
+        let cursor = self.next().await?.to_owned();
+        let checkpoint = Some(Checkpoint { cursor, time: None });
+        let first = WatchRevocationsResponse { ends: vec![], checkpoint };
+        let told = tokio_stream::once(Ok(first)).chain(tokio_stream::pending());
+        Ok(Response::new(Box::pin(told)))
     }
 }
 
@@ -407,4 +425,32 @@ async fn a_broker_is_trusted_by_its_authority_and_not_without() {
     let error = wary.open_session(login(), LONG).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert_eq!(broker.calls(), 1, "the key went to nobody else");
+}
+
+#[tokio::test]
+async fn a_watch_hears_checkpoints_and_leaves_a_broker_that_fell_silent() {
+    let (first, second) = (scripted([Answer::Token("c1")]), scripted([Answer::Token("c2")]));
+    let (one, two) = (first.start().await, second.start().await);
+    let mail = MailLogin::connect(options(one.url()).endpoint(two.url())).await.unwrap();
+    let patience = Duration::from_millis(500);
+    let mut watch = mail.watch_revocations("", patience).await.unwrap();
+    let heard = watch.next().await.unwrap().unwrap();
+    assert_eq!(heard.checkpoint.unwrap().cursor, "c1");
+    assert_eq!(watch.next().await, Err(Error::Deadline), "silent");
+    let mut watch = mail.watch_revocations("c1", patience).await.unwrap();
+    let heard = watch.next().await.unwrap().unwrap();
+    assert_eq!(heard.checkpoint.unwrap().cursor, "c2", "the other broker");
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn an_adapter_that_may_not_watch_is_told_so() {
+    let refused = Status::permission_denied("no right");
+    let broker = scripted([Answer::Refuse(refused)]);
+    let running = broker.start().await;
+    let mail = MailLogin::connect(options(running.url())).await.unwrap();
+    let watch = mail.watch_revocations("c", Duration::from_secs(5)).await;
+    assert!(matches!(watch, Err(Error::NotPermitted { .. })), "{watch:?}");
+    running.stop().await;
 }

@@ -12,6 +12,7 @@
 mod door;
 mod login;
 mod process;
+mod revoke;
 mod secure;
 mod server;
 mod stop;

@@ -25,6 +25,8 @@ pub(crate) enum After {
     Polite,
     /// Sends these bytes and its end, and remembers what it gets.
     Bytes(Arc<Vec<u8>>),
+    /// Sends these bytes and nothing more.
+    Stuck(Arc<Vec<u8>>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -145,6 +147,10 @@ where
             );
             heard.lock().unwrap().after_login = got;
             sent.and(read.map(drop)).ok()
+        }
+        After::Stuck(bytes) => {
+            stream.write_all(&bytes).await.ok()?;
+            stream.read_to_end(&mut vec![]).await.map(drop).ok()
         }
         After::Polite => {
             let mut line = vec![];

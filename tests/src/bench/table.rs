@@ -21,6 +21,9 @@ pub fn table(figures: &Value) -> String {
         lines.extend(schedule(&figures["schedule"][key], engine));
     }
     lines.extend(fetches(&figures["imap_fetch"]));
+    for (key, engine) in [("sqlite", "SQLite"), ("postgres", "PostgreSQL")] {
+        lines.extend(revocation(&figures["revoke"][key], engine));
+    }
     let build = &figures["build"];
     let built = match build {
         Value::Null => "not measured (--build)".to_owned(),
@@ -152,6 +155,24 @@ fn fetches(fetch: &Value) -> Vec<String> {
         )
     };
     measured.map(of).collect()
+}
+
+fn revocation(seen: &Value, engine: &str) -> Vec<String> {
+    if seen.is_null() {
+        return Vec::new();
+    }
+    let of = |key: &str| number(&seen[key]);
+    vec![line(
+        &format!("{} sessions end after revoke, {engine}", seen["sessions"]),
+        &format!(
+            "p50 {:>4.0} ms   p99 {:.0} ms   p99.9 {:.0} ms   last {:.0} ms   {} told why",
+            of("p50_ms"),
+            of("p99_ms"),
+            of("p999_ms"),
+            of("max_ms"),
+            seen["told"]
+        ),
+    )]
 }
 
 fn line(what: &str, figures: &str) -> String {

@@ -38,6 +38,9 @@ struct Arguments {
     /// Megabytes in the mailbox that is fetched
     #[arg(long, default_value_t = 200)]
     megabytes: usize,
+    /// Relayed sessions whose credential is revoked
+    #[arg(long, default_value_t = 1000)]
+    sessions: usize,
     /// For its own use: serve the echo
     #[arg(long, hide = true, num_args = 2, value_names = ["ADDRESS", "FILE"])]
     echo: Vec<String>,
@@ -45,13 +48,14 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { json, build, real, only, seconds, accounts, rows, megabytes, echo } =
-        Arguments::parse();
+    let arguments = Arguments::parse();
+    let Arguments { json, build, real, only, seconds, accounts, rows, megabytes, .. } = arguments;
+    let (sessions, echo) = (arguments.sessions, arguments.echo);
     if let [address, file] = &echo[..] {
         return serve_echo(address.parse::<SocketAddr>()?, &PathBuf::from(file)).await;
     }
-    let figures =
-        Box::pin(measure(Plan { only, accounts, rows, seconds, megabytes, real, build })).await?;
+    let plan = Plan { only, accounts, rows, seconds, megabytes, sessions, real, build };
+    let figures = Box::pin(measure(plan)).await?;
     let text = if json { format!("{figures:#}\n") } else { table(&figures) };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

@@ -20,6 +20,7 @@ use super::process::Process;
 use super::replica::Replica;
 use super::settings;
 use crate::cast::ca::TestCa;
+use crate::cast::cable::Cable;
 
 /// How long a process may take until it answers: generous, since builds may run beside.
 pub(super) const READY: Duration = Duration::from_secs(60);
@@ -48,6 +49,10 @@ pub struct Plan {
     pub rate_per_app: Option<f64>,
     /// Where everything is kept, also after the end; absent, a temporary folder.
     pub folder: Option<PathBuf>,
+    /// Whether the adapters have a cable of their own to the first broker, which can be cut.
+    pub adapter_cable: bool,
+    /// After how many seconds without a broker adapters end their sessions; their own default if absent.
+    pub orphan_ttl_s: Option<u32>,
     /// Whether PostgreSQL waits for the disk, as it does in earnest; SQLite always does.
     pub durable: bool,
 }
@@ -65,6 +70,8 @@ impl Default for Plan {
             cables: false,
             rate_per_app: None,
             folder: None,
+            adapter_cable: false,
+            orphan_ttl_s: None,
             durable: false,
         }
     }
@@ -75,6 +82,7 @@ impl Default for Plan {
 pub struct House {
     // The order is the order of their end.
     adapters: Vec<Adapter>,
+    cable: Option<Cable>,
     brokers: Vec<Replica>,
     postgres: Option<Postgres>,
     plan: Plan,
@@ -141,7 +149,8 @@ impl House {
             let database = postgres.as_ref().map(Postgres::url);
             brokers.push(Replica::found(&plan, &folder, number, database).await?);
         }
-        Ok(Self { adapters: Vec::new(), brokers, postgres, plan, folder, _temporary: temporary })
+        let adapters = Vec::new();
+        Ok(Self { adapters, cable: None, brokers, postgres, plan, folder, _temporary: temporary })
     }
 
     /// Runs `token-broker init`.
@@ -221,6 +230,14 @@ impl House {
         Ok(&found.with_context(|| format!("no {protocol} adapter"))?.doors)
     }
 
+    /// The cable between the adapters and the first broker.
+    ///
+    /// # Errors
+    /// The plan wanted none.
+    pub fn adapter_cable(&self) -> Result<&Cable> {
+        self.cable.as_ref().context("the adapters have no cable")
+    }
+
     /// The first administrator.
     ///
     /// # Errors
@@ -292,6 +309,9 @@ impl House {
 
     async fn start_adapters(&mut self) -> Result<()> {
         let operator = self.operator().await?;
+        if self.plan.adapter_cable {
+            self.cable = Some(Cable::lay(self.doors().grpc).await?);
+        }
         for protocol in ["imap", "smtp"] {
             let key = self.folder.join(format!("{protocol}.key"));
             let key = key.to_string_lossy();
@@ -307,7 +327,8 @@ impl House {
     async fn start_adapter(&self, protocol: &'static str) -> Result<Adapter> {
         let doors = AdapterDoors::pick()?;
         let config = self.folder.join(format!("{protocol}.toml"));
-        std::fs::write(&config, settings::adapter(protocol, &self.plan, self.doors(), &doors))?;
+        let grpc = self.cable.as_ref().map_or(self.doors().grpc, Cable::address);
+        std::fs::write(&config, settings::adapter(protocol, &self.plan, grpc, &doors))?;
         let arguments = ["--config".into(), config.into_os_string()];
         let program = binary(&format!("{protocol}-adapter"))?;
         let log = self.folder.join(format!("{protocol}.log"));

@@ -57,11 +57,13 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
 pub(super) fn adapter(
     protocol: &str,
     plan: &Plan,
-    broker: &BrokerDoors,
+    grpc: std::net::SocketAddr,
     doors: &AdapterDoors,
 ) -> String {
     let AdapterDoors { plain, starttls, tls, ops } = doors;
-    let (grpc, ca, log) = (broker.grpc, upstream_ca(plan), &plan.log);
+    let (ca, log) = (upstream_ca(plan), &plan.log);
+    let orphan = plan.orphan_ttl_s.map(|seconds| format!("orphan_ttl_seconds = {seconds}\n"));
+    let orphan = orphan.unwrap_or_default();
     format!(
         "server_name = \"localhost\"\n\
          [[listener]]\naddress = \"{plain}\"\ntls = \"plain\"\n\
@@ -71,7 +73,7 @@ pub(super) fn adapter(
          [broker]\nendpoints = [\"http://{grpc}\"]\nkey_file = \"{protocol}.key\"\n\
          [upstream]\nca_file = \"{ca}\"\n\
          [ops]\naddress = \"{ops}\"\n\
-         [limits]\ndrain_seconds = 2\nunauthenticated_per_ip = 200\n\
+         [limits]\ndrain_seconds = 2\nunauthenticated_per_ip = 200\n{orphan}\
          [log]\nlevel = \"{log}\"\n"
     )
 }

@@ -14,5 +14,6 @@ mod imap_login;
 mod refresh;
 mod restart;
 mod rotation;
+mod sessions;
 mod smtp_submission;
 mod words;

@@ -212,7 +212,10 @@ each_engine! {
         store.write(move |tx| Box::pin(async move { tx.insert_mail_session(&opened).await })).await.unwrap();
         assert_eq!(store.read().await.unwrap().live_sessions(credential.id).await.unwrap().len(), 1);
         for (ended_at, upstream) in [(Some(at(5)), "refused"), (Some(at(9)), "")] {
-            let report = SessionReport { session: id, bytes_up: 1, bytes_down: 2, ended_at, upstream: upstream.into() };
+            let report = SessionReport {
+                session: id, bytes_up: 1, bytes_down: 2, ended_at, upstream: upstream.into(), end_reason: None,
+                heard_at: at(4),
+            };
             let known = store.write(move |tx| Box::pin(async move { tx.report_mail_session(who, &report).await }));
             assert_eq!(known.await, Ok(true));
         }
@@ -222,7 +225,9 @@ each_engine! {
         };
         assert_eq!(conn.mail_session(id).await, Ok(Some(ended)));
         assert!(conn.live_sessions(credential.id).await.unwrap().is_empty());
-        let forgotten = store.write(|tx| Box::pin(async move { tx.forget_mail_sessions(at(2)).await }));
-        assert_eq!(forgotten.await, Ok(1));
+        for (before, gone) in [(at(5), 0), (at(6), 1)] {
+            let forgotten = store.write(move |tx| Box::pin(async move { tx.forget_mail_sessions(before).await }));
+            assert_eq!(forgotten.await, Ok(gone), "a session of a month ago that still lives is not forgotten");
+        }
     }
 }

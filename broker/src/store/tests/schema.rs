@@ -22,6 +22,7 @@ const STATEMENTS: &[(&str, &[(&str, &str)])] = &[
     ("grants", grants::STATEMENTS),
     ("keys", keys::STATEMENTS),
     ("ledger", ledger::STATEMENTS),
+    ("open_sessions", open_sessions::STATEMENTS),
     ("pressure", pressure::STATEMENTS),
     ("projects", projects::STATEMENTS),
     ("refreshes", refreshes::STATEMENTS),
