@@ -94,7 +94,7 @@ fn retry_delay(error: &Error) -> Option<Duration> {
         | Error::CallerThrottled { retry_after } => Some(*retry_after),
         Error::RefreshInProgress => Some(Duration::from_secs(1)),
         Error::Overtaken => Some(Duration::from_millis(100)),
-        Error::Overloaded => Some(Duration::from_millis(500)),
+        Error::Overloaded => Some(Duration::from_millis(100)),
         Error::Unavailable(_) | Error::IssuerAway => Some(Duration::from_secs(2)),
         _ => None,
     }

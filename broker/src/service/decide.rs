@@ -9,7 +9,7 @@ use crate::domain::session::MailSession;
 use crate::failpoint;
 use crate::memory::Basis;
 use crate::service::{Error, Service};
-use crate::store::{Decision, Verdict};
+use crate::store::{self, Decision, Verdict};
 
 /// How often a door asks again when rights change under a decision.
 pub const TRIES: usize = 5;
@@ -28,14 +28,16 @@ impl Service {
         let decision = Decision { basis: basis.into_sights(), event, session, limits };
         failpoint::reach("decision.made");
         let verdict = match early {
-            true => self.parts.store.decide_relaxed(decision).await?,
-            false => self.parts.store.decide(decision).await?,
+            true => self.parts.store.decide_relaxed(decision).await,
+            false => self.parts.store.decide(decision).await,
         };
         failpoint::reach("decision.recorded");
         match verdict {
-            Verdict::Stands => Ok(()),
-            Verdict::Overtaken => Err(Error::Overtaken),
-            Verdict::Limited => Err(Error::LoginLimited),
+            Ok(Verdict::Stands) => Ok(()),
+            Ok(Verdict::Overtaken) => Err(Error::Overtaken),
+            Ok(Verdict::Limited) => Err(Error::LoginLimited),
+            Err(store::Error::Busy) => Err(Error::Overloaded),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -164,7 +164,7 @@ impl Tx {
         if moved != 1 {
             return Err(Error::Stale { what: "audit_chains" });
         }
-        for (text, rows) in APPEND_MANY.chunks(&records) {
+        for (text, rows) in APPEND_MANY.chunks(self, &records) {
             on!(self, wire => {
                 let mut query = sqlx::query(text);
                 for (event, Head { sequence, hash }) in rows {
@@ -235,8 +235,8 @@ fn headless() -> Error {
 
 /// The texts that are made, for the test that prepares them.
 #[cfg(test)]
-pub(super) fn made() -> impl Iterator<Item = &'static str> {
-    APPEND_MANY.all()
+pub(super) fn made(conn: &Conn) -> impl Iterator<Item = &'static str> + use<> {
+    APPEND_MANY.all(conn)
 }
 
 impl AuditRow {

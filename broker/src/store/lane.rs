@@ -114,7 +114,7 @@ pub(super) struct Shared {
 
 /// A decision in the queue; nobody waits for its end in the relaxed mode.
 pub(super) struct Waiting {
-    decision: Decision,
+    decision: Box<Decision>,
     answer: Option<oneshot::Sender<Result<Verdict>>>,
     verdict: Verdict,
 }
@@ -159,7 +159,10 @@ impl Lane {
     pub(super) async fn decide_relaxed(&self, decision: Decision) -> Result<Verdict> {
         let now = self.shared.now();
         let looked = self.shared.looked.load(Ordering::Acquire);
-        if looked == 0 || now.saturating_sub(looked) > micros(self.shared.rules.relaxed_lag) {
+        // The more wait, the longer a crash reaches back: from here on everybody waits for the commit.
+        let late = self.queue.capacity() < QUEUE / 2;
+        if late || looked == 0 || now.saturating_sub(looked) > micros(self.shared.rules.relaxed_lag)
+        {
             return self.decide(decision).await;
         }
         if !decision.basis.iter().all(|sight| self.shared.changes.holds(*sight)) {
@@ -199,6 +202,8 @@ impl Lane {
         decision: Decision,
         answer: Option<oneshot::Sender<Result<Verdict>>>,
     ) -> Result<()> {
+        // In a box: it is moved several times before it is written.
+        let decision = Box::new(decision);
         let waiting = Waiting { decision, answer, verdict: Verdict::Overtaken };
         self.queue.try_send(waiting).map_err(|_| Error::Busy)
     }

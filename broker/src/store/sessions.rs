@@ -64,8 +64,8 @@ static OPEN_MANY: Many =
 
 /// The texts that are made, for the test that prepares them.
 #[cfg(test)]
-pub(super) fn made() -> impl Iterator<Item = &'static str> {
-    OPEN_MANY.all()
+pub(super) fn made(conn: &Conn) -> impl Iterator<Item = &'static str> + use<> {
+    OPEN_MANY.all(conn)
 }
 
 impl Conn {
@@ -117,7 +117,7 @@ impl Tx {
     /// # Errors
     /// As [`insert_mail_session`](Self::insert_mail_session).
     pub(super) async fn insert_mail_sessions(&mut self, sessions: &[&MailSession]) -> Result<()> {
-        for (text, rows) in OPEN_MANY.chunks(sessions) {
+        for (text, rows) in OPEN_MANY.chunks(self, sessions) {
             on!(self, wire => {
                 let mut query = sqlx::query(text);
                 for it in rows {

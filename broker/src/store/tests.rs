@@ -8,7 +8,7 @@ mod apps;
 mod audit;
 mod consents;
 mod deciding;
-mod engines;
+pub(super) mod engines;
 mod grants;
 mod open_sessions;
 mod opening;

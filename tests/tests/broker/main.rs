@@ -6,6 +6,7 @@ mod consent;
 mod consent_attacks;
 mod credentials;
 mod database_writer;
+mod decisions;
 mod doctor;
 mod get_access_token;
 mod guessing;

@@ -48,13 +48,13 @@ macro_rules! each_engine {
 pub(super) use each_engine;
 
 /// An empty place for a store.
-pub(super) struct Home {
+pub(in crate::store) struct Home {
     pub(super) settings: Settings,
     _dir: Option<tempfile::TempDir>,
 }
 
 impl Home {
-    pub(super) fn sqlite() -> Self {
+    pub(in crate::store) fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::Sqlite { path: dir.path().join("broker.db") };
         Self { settings, _dir: Some(dir) }
@@ -73,7 +73,7 @@ impl Home {
         Some(Self { settings: Settings::Postgres { url, max_connections: 6 }, _dir: None })
     }
 
-    pub(super) async fn open(&self) -> Store {
+    pub(in crate::store) async fn open(&self) -> Store {
         self.open_with(&Tasks::new()).await
     }
 

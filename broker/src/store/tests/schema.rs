@@ -34,7 +34,7 @@ each_engine! {
     async fn every_statement_prepares(home) {
         let store = home.open().await;
         let mut conn = store.read().await.unwrap();
-        let made = audit::made().chain(sessions::made()).map(|text| ("many", ("made", text)));
+        let made = audit::made(&conn).chain(sessions::made(&conn)).map(|text| ("many", ("made", text)));
         let declared = STATEMENTS.iter().flat_map(|(file, all)| all.iter().map(move |one| (*file, *one)));
         for (file, (name, text)) in declared.chain(made) {
             {
