@@ -4,8 +4,10 @@
 //! after the last one has closed. Next: `main` calls this; `service` is what the doors lead to.
 
 mod instance;
+mod upkeep;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use crate::providers::mail_proof::MailProof;
 use crate::providers::preset::Presets;
 use crate::providers::wire::{self, Wire, WireSettings};
 use crate::scheduler;
-use crate::seal::{SourceError, write_new};
+use crate::seal::{Custody, Kek, SourceError, write_new};
 use crate::service::{Parts, Service};
 use crate::spill::Spill;
 use crate::store::{Bell, Error as StoreError, Store};
@@ -40,9 +42,6 @@ const PROOF_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long the store may take to write what is queued when everything else has stopped.
 const STORE_GRACE: Duration = Duration::from_secs(10);
-
-/// Between two rounds of tidying.
-const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Everything behind the doors.
 #[derive(Debug)]
@@ -73,9 +72,6 @@ pub enum NewInstance {
 /// Why the broker does not start. Each says how to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The key-encryption key.
-    #[error(transparent)]
-    Kek(#[from] SourceError),
     /// The store.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
@@ -116,6 +112,9 @@ pub enum StartError {
         "what the last run left behind cannot be stored: {0}. Nothing was lost; mend that and start again"
     )]
     Recover(#[source] crate::service::Error),
+    /// The brokers that share the store could not be joined.
+    #[error("this broker cannot join those that share its store: {0}")]
+    Join(#[source] crate::service::Error),
     /// A signal handler.
     #[error("signals: {0}")]
     Signals(#[from] std::io::Error),
@@ -144,10 +143,10 @@ impl Core {
         new: NewInstance,
         (clock, entropy): (Clock, Entropy),
     ) -> Result<Self, StartError> {
-        let kek = config.kek.read(env)?;
+        let custody = Custody::new(config.kek.clone(), config.next_kek.clone(), env);
         let store_tasks = Tasks::new();
         let store = Store::open(&config.store, &store_tasks).await?;
-        let sealer = instance::open(&store, &kek, (&clock, &entropy), new).await?;
+        let sealer = instance::open(&store, &custody, (&clock, &entropy), new).await?;
         let loopback = config.providers.allow_insecure_loopback;
         let wire = Wire::new(
             WireSettings {
@@ -166,6 +165,7 @@ impl Core {
         let service = Service::new(Parts {
             store: store.clone(),
             sealer: sealer.clone(),
+            custody,
             providers: ProviderClient::new(wire, clock.clone()),
             presets: Presets::embedded()?,
             clock: clock.clone(),
@@ -173,6 +173,7 @@ impl Core {
             tasks: tasks.clone(),
             public_url: config.http.public_url.clone(),
             replica: replica(name.as_deref(), &entropy),
+            started_at: clock.now(),
             proof: MailProof::new(roots, PROOF_DEADLINE),
             refresh: config.refresh.clone(),
             spill: Spill::new(config.spill.clone()),
@@ -188,6 +189,7 @@ impl Core {
             tracing::warn!("work was still going on when the time to stop was over");
         }
         let Self { service, callers, store_tasks, .. } = self;
+        service.leave_replicas().await;
         drop((service, callers));
         store_tasks.drain(STORE_GRACE).await;
     }
@@ -202,7 +204,16 @@ pub fn make_kek(config: &Config) -> Result<bool, SourceError> {
     if path.exists() {
         return Ok(false);
     }
-    write_new(&crate::seal::Kek::generate(&Entropy::system()), path).map(|()| true)
+    new_kek(path).map(|_| true)
+}
+
+/// Makes a key-encryption key in a new file that only its owner may read. Gives its id.
+///
+/// # Errors
+/// If there is anything at `path`, or it cannot be written.
+pub fn new_kek(path: &Path) -> Result<String, SourceError> {
+    let kek = Kek::generate(&Entropy::system());
+    write_new(&kek, path).map(|()| kek.id().to_owned())
 }
 
 /// Opens the doors and serves until a signal says to stop.
@@ -222,9 +233,9 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     announce(config, core.service.public_url());
 
     let tasks = &core.tasks;
+    upkeep::hourly(&core.service, tasks);
     let (of_ops, service) = (tasks.clone(), core.service.clone());
     drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
-    drop(tasks.spawn(tidy_hourly(core.service.clone(), tasks.clone())));
     until_told(signals, tasks, &identities).await;
     core.close(config.drain).await;
     tracing::info!("stopped");
@@ -244,6 +255,8 @@ pub async fn open_doors(
     let web = listen("http.address", config.http.address).await?;
     let identities = [identity("grpc", &config.grpc)?, identity("admin", &config.admin)?];
     let tasks = &core.tasks;
+    core.service.join_replicas().await.map_err(StartError::Join)?;
+    upkeep::every_second(&core.service, tasks);
     for (listener, settings, identity, plane) in [
         (grpc, &config.grpc, &identities[0], Plane::Serving),
         (admin, &config.admin, &identities[1], Plane::Admin),
@@ -269,20 +282,6 @@ pub async fn open_doors(
     drop(tasks.spawn(async move { http::serve(web, door, &of_web).await }));
     drop(tasks.spawn(scheduler::run(core.service.clone(), tasks.clone())));
     Ok(identities)
-}
-
-/// Forgets old things, now and every hour.
-async fn tidy_hourly(service: Service, tasks: Tasks) {
-    let mut hours = tokio::time::interval(HOUR);
-    loop {
-        tokio::select! {
-            () = tasks.stopping() => return,
-            _ = hours.tick() => {}
-        }
-        if let Err(error) = service.tidy().await {
-            tracing::warn!(%error, "old rows were not forgotten; the next try is in an hour");
-        }
-    }
 }
 
 /// The signals the broker answers to.

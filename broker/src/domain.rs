@@ -14,6 +14,7 @@ pub mod event;
 pub mod grant;
 pub mod guarded;
 pub mod ids;
+pub mod keeper;
 pub mod mail;
 pub mod parts;
 pub mod provider;

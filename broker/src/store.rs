@@ -28,11 +28,14 @@ mod pending;
 mod postgres;
 mod projects;
 mod refreshes;
+mod replicas;
+mod reseal;
 mod row;
 mod sessions;
 mod settings;
 mod sqlite;
 mod status;
+mod terms;
 mod writer;
 
 #[cfg(test)]
@@ -51,9 +54,12 @@ pub use self::grants::KEPT;
 pub use self::keys::{Instance, KeyTerm};
 pub use self::page::{Page, PageRequest};
 pub use self::refreshes::TurnEnd;
+pub use self::replicas::Replica;
+pub use self::reseal::Reseal;
 pub use self::sessions::SessionReport;
 pub use self::settings::Settings;
 pub use self::status::{Counts, PausedApp};
+pub use self::terms::{COUNTED, Kind, NamedRow, SealedCell, Swap};
 pub use self::writer::Work;
 
 use self::engine::Pool;

@@ -12,6 +12,7 @@ use super::status;
 use crate::callers::NoCaller;
 use crate::domain::caller::{Caller, Manage, ManageCallers};
 use crate::domain::ids::ProjectId;
+use crate::domain::keeper::KeepKeys;
 use crate::service::Error;
 
 impl Door {
@@ -45,6 +46,14 @@ impl Door {
     ) -> Result<ManageCallers, Status> {
         let caller = self.caller(request).await?;
         caller.may_manage_callers(project).map_err(|denied| status::of(&denied.into()))
+    }
+}
+
+impl Door {
+    /// The permit of a request to look after the keys.
+    pub(super) async fn keeper<T: Sync>(&self, request: &Request<T>) -> Result<KeepKeys, Status> {
+        let caller = self.caller(request).await?;
+        caller.may_keep_keys().map_err(|denied| status::of(&denied.into()))
     }
 }
 

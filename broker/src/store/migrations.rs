@@ -33,6 +33,7 @@ const TWINS: &[Twin] = &[
     twin!(1, "first tables", "0001_first_tables.sql"),
     twin!(2, "refresh schedule", "0002_refresh_schedule.sql"),
     twin!(3, "rights changes", "0003_rights_changes.sql"),
+    twin!(7, "keys", "0007_keys.sql"),
 ];
 
 /// Large tables take their time, and so does a broker that migrates before us.

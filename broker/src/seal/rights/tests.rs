@@ -223,7 +223,7 @@ fn a_mac_of_another_instance_or_of_an_unknown_term_is_refused() {
     rotate(&newer);
     let mac = newer.mac(&rights);
     assert_eq!(mac.term(), 2);
-    assert_eq!(sealer().check_mac(&rights, &mac), Err(SealError::UnknownTerm(2)));
+    assert_eq!(sealer().check_mac(&rights, &mac), Err(SealError::NewerTerm(2)));
 }
 
 #[test]
