@@ -119,11 +119,18 @@ mod tests {
 
     #[test]
     fn the_next_key_is_another_place_than_the_key() {
-        let with = |next: &str| parse(&LEAST.replace("\n[keys]", "\n[keys]\nnext_kek = NEXT").replace("NEXT", next));
+        let with = |next: &str| {
+            parse(&LEAST.replace("\n[keys]", "\n[keys]\nnext_kek = NEXT").replace("NEXT", next))
+        };
         let config = with("{ file = \"kek.next\" }").unwrap();
-        assert!(matches!(config.next_kek, Some(KeySource::File(path)) if path.ends_with("kek.next")));
+        assert!(
+            matches!(config.next_kek, Some(KeySource::File(path)) if path.ends_with("kek.next"))
+        );
         assert!(parse(LEAST).unwrap().next_kek.is_none());
-        assert!(with("{ file = \"kek\" }").unwrap_err().contains("keys.next_kek"), "the same place");
+        assert!(
+            with("{ file = \"kek\" }").unwrap_err().contains("keys.next_kek"),
+            "the same place"
+        );
         assert!(with("{}").unwrap_err().contains("keys.next_kek"), "no place");
     }
 

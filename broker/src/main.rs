@@ -109,7 +109,10 @@ fn check(path: &Path) -> ExitCode {
 fn new_key(file: &Path) -> ExitCode {
     match assemble::new_kek(file) {
         Ok(id) => {
-            say(&format!("key {id} is in {}; keep a copy apart from the store's backups", file.display()));
+            say(&format!(
+                "key {id} is in {}; keep a copy apart from the store's backups",
+                file.display()
+            ));
             ExitCode::SUCCESS
         }
         Err(error) => Failure::start(error).tell(),

@@ -1,6 +1,7 @@
 -- Brokers that share this database. Each says every few seconds that it lives, by the database's clock, and what it knows of
 -- the keys; one that stops takes its row away. `known_term` is the newest term it can open, `needed_term` the oldest that
--- something on its own disk still needs (0 for none), `kek_ids` the key-encryption keys it can read.
+-- something on its own disk still needs (0 for none), `kek_ids` the key-encryption keys it can read; `active_since` is when it
+-- first said that it seals under `active_term`.
 create table replicas (
     name text not null primary key,
     version text not null,
@@ -8,6 +9,7 @@ create table replicas (
     seen_at integer not null,
     draining integer not null check (draining in (0, 1)),
     active_term integer not null,
+    active_since integer not null,
     known_term integer not null,
     needed_term integer not null,
     kek_ids text not null

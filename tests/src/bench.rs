@@ -2,11 +2,12 @@
 //!
 //! Absolute numbers mean little on a shared machine: each figure stands beside its baseline, taken minutes apart with the same
 //! load generator, and the load of the machine is printed too. Nothing is asserted. Next: [`calls`], [`refresh`],
-//! [`schedule`], [`relay`], [`build`].
+//! [`schedule`], [`relay`], [`keys`], [`build`].
 
 mod build;
 mod calls;
 mod database;
+mod keys;
 mod machine;
 mod progress;
 mod refresh;
@@ -33,6 +34,8 @@ pub enum Part {
     Schedule,
     /// Mail fetched through the adapter.
     Relay,
+    /// Changing the keys under very many sealed rows, while calls are made.
+    Keys,
 }
 
 /// What to measure.
@@ -42,7 +45,7 @@ pub struct Plan {
     pub only: Vec<Part>,
     /// Accounts that are kept fresh.
     pub accounts: usize,
-    /// Accounts that one who is due is found among, at most.
+    /// Accounts that one who is due is found among, at most; and rows that are sealed anew.
     pub rows: usize,
     /// Seconds of each measurement of calls and of refreshes.
     pub seconds: u64,
@@ -85,6 +88,11 @@ pub async fn measure(plan: Plan) -> Result<Value> {
             relay["dovecot"] = Box::pin(relay::measure_on_dovecot(plan.megabytes)).await?;
         }
         figures["imap_fetch"] = relay;
+    }
+    if wants(Part::Keys) {
+        for engine in Engine::each()? {
+            figures["keys"][key(engine)] = Box::pin(keys::measure(engine, plan.rows)).await?;
+        }
     }
     if plan.build {
         figures["build"] = build::measure().await?;

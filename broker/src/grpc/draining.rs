@@ -14,8 +14,7 @@ use super::status;
 use crate::service::{Drain, Error};
 
 /// The services that are taken out of service.
-const DRAINED: [&str; 2] =
-    ["/tokenbroker.v1.TokenService/", "/tokenbroker.v1.MailLoginService/"];
+const DRAINED: [&str; 2] = ["/tokenbroker.v1.TokenService/", "/tokenbroker.v1.MailLoginService/"];
 
 /// Puts [`Admitted`] around a server.
 #[derive(Clone, Debug)]

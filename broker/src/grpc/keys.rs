@@ -16,7 +16,7 @@ type Answer = Result<Response<v1::KeyStatus>, Status>;
 impl KeyService for Door {
     async fn get_key_status(&self, request: Request<v1::GetKeyStatusRequest>) -> Answer {
         let permit = self.keeper(&request).await?;
-        self.key_status(&permit).await
+        self.key_status(&permit, !request.get_ref().without_counts).await
     }
 
     async fn rotate_key_encryption_key(
@@ -25,32 +25,32 @@ impl KeyService for Door {
     ) -> Answer {
         let permit = self.keeper(&request).await?;
         status::or(self.service.rotate_kek(&permit).await)?;
-        self.key_status(&permit).await
+        self.key_status(&permit, true).await
     }
 
     async fn create_key_term(&self, request: Request<v1::CreateKeyTermRequest>) -> Answer {
         let permit = self.keeper(&request).await?;
         status::or(self.service.create_key_term(&permit).await)?;
-        self.key_status(&permit).await
+        self.key_status(&permit, true).await
     }
 
     async fn start_reseal(&self, request: Request<v1::StartResealRequest>) -> Answer {
         let permit = self.keeper(&request).await?;
         status::or(self.service.start_reseal(&permit).await)?;
-        self.key_status(&permit).await
+        self.key_status(&permit, false).await
     }
 
     async fn remove_key_term(&self, request: Request<v1::RemoveKeyTermRequest>) -> Answer {
         let permit = self.keeper(&request).await?;
         let term = request.into_inner().term;
         status::or(self.service.remove_key_term(&permit, term).await)?;
-        self.key_status(&permit).await
+        self.key_status(&permit, true).await
     }
 }
 
 impl Door {
-    async fn key_status(&self, permit: &KeepKeys) -> Answer {
-        let stands: KeyStatus = status::or(self.service.key_status(permit).await)?;
+    async fn key_status(&self, permit: &KeepKeys, counted: bool) -> Answer {
+        let stands: KeyStatus = status::or(self.service.key_status(permit, counted).await)?;
         Ok(Response::new(v1::KeyStatus {
             key_encryption_key: stands.kek,
             next_key_encryption_key: stands.next_kek.unwrap_or_default(),

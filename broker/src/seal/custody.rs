@@ -48,20 +48,23 @@ pub enum CustodyError {
         next: String,
     },
     /// There is no source for a next key.
-    #[error("say where the next key-encryption key is: `[keys] next_kek = {{ file = \"kek.next\" }}`")]
+    #[error(
+        "say where the next key-encryption key is: `[keys] next_kek = {{ file = \"kek.next\" }}`"
+    )]
     NoNext,
 }
 
 impl Custody {
     /// Over these sources, with what `environment` says about them now.
     pub fn new(current: KeySource, next: Option<KeySource>, environment: Environment<'_>) -> Self {
-        let named = [Some(&current), next.as_ref()].into_iter().flatten().filter_map(|source| {
-            match source {
-                KeySource::Environment(name) => Some(name.clone()),
-                KeySource::Systemd(_) => Some(CREDENTIALS.to_owned()),
-                KeySource::File(_) => None,
-            }
-        });
+        let named =
+            [Some(&current), next.as_ref()].into_iter().flatten().filter_map(
+                |source| match source {
+                    KeySource::Environment(name) => Some(name.clone()),
+                    KeySource::Systemd(_) => Some(CREDENTIALS.to_owned()),
+                    KeySource::File(_) => None,
+                },
+            );
         let environment = named.filter_map(|name| Some((environment(&name)?, name)));
         let environment = environment.map(|(value, name)| (name, value)).collect();
         Self(Arc::new(Inner { current, next, environment }))
@@ -181,7 +184,9 @@ mod tests {
         let custody = Custody::new(KeySource::File(folder.path().join("kek")), None, &|_| None);
         let (ring, _) = Keyring::create(&kek(1), HERE, &Entropy::seeded(9));
         let told = custody.open(HERE, ring.rewrap(&kek(2), &Entropy::seeded(10))).unwrap_err();
-        assert!(matches!(&told, CustodyError::Elsewhere { sealed_by, .. } if sealed_by == kek(2).id()));
+        assert!(
+            matches!(&told, CustodyError::Elsewhere { sealed_by, .. } if sealed_by == kek(2).id())
+        );
         assert!(matches!(custody.next(), Err(CustodyError::NoNext)));
     }
 

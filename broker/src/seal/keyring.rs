@@ -84,9 +84,7 @@ pub enum KeyringError {
     #[error("key term {0} is not a term number, or is there twice")]
     Number(u32),
     /// No row is active, two are, or more than one is newer: a row is missing or an old one was put back.
-    #[error(
-        "one key term must be active, and at most one newer; a row is missing or out of date"
-    )]
+    #[error("one key term must be active, and at most one newer; a row is missing or out of date")]
     Active,
     /// The term is not there, or is active and must stay.
     #[error("key term {0} is unknown or active and cannot be removed")]

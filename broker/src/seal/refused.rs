@@ -42,7 +42,9 @@ impl Refused {
         let mut rows = self.rows();
         if rows.len() < MOST && rows.insert(row.clone()) {
             tracing::error!(
-                table = row.table, column = row.column, id = row.id,
+                table = row.table,
+                column = row.column,
+                id = row.id,
                 "a row was changed behind the broker's back or is damaged; it grants nothing"
             );
         }

@@ -72,7 +72,9 @@ impl Service {
                 for NamedRow { id, name } in &rows {
                     match kind {
                         Kind::AppMac => self.look_at(conn.app(AppId::from_bytes(*id)).await)?,
-                        Kind::CallerMac => self.look_at(conn.caller(CallerId::from_bytes(*id)).await)?,
+                        Kind::CallerMac => {
+                            self.look_at(conn.caller(CallerId::from_bytes(*id)).await)?
+                        }
                         _ => self.look_at(conn.caller_key(name).await)?,
                     }
                 }

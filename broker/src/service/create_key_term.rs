@@ -48,7 +48,8 @@ impl Service {
             Box::pin(async move {
                 // Somebody may have joined meanwhile.
                 let all = tx.replicas().await?;
-                let behind = names(all.iter().filter(|it| it.silent < LIVE && it.known_term < term));
+                let behind =
+                    names(all.iter().filter(|it| it.silent < LIVE && it.known_term < term));
                 Ok((!behind.is_empty()).then(|| not_known(term, &behind)))
             })
         })

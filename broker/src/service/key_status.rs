@@ -50,16 +50,16 @@ pub enum TermState {
 }
 
 impl Service {
-    /// How the keys stand.
+    /// How the keys stand; what is under each term only if `counted`, since that takes a while with very many rows.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn key_status(&self, _: &KeepKeys) -> Result<KeyStatus, Error> {
+    pub async fn key_status(&self, _: &KeepKeys, counted: bool) -> Result<KeyStatus, Error> {
         let (keyring, rows) = self.stored_keyring().await?;
         let active = keyring.active_term();
         let mut terms = terms(&keyring);
         let mut conn = self.read().await?;
-        for view in &mut terms {
+        for view in terms.iter_mut().filter(|_| counted) {
             for kind in Kind::ALL {
                 let count = conn.count_of_term(*kind, view.term).await?;
                 if count > 0 {
@@ -89,7 +89,6 @@ pub(super) fn terms(keyring: &Keyring) -> Vec<TermView> {
         std::cmp::Ordering::Equal => TermState::Active,
         std::cmp::Ordering::Greater => TermState::Pending,
     };
-    let view =
-        |term| TermView { term, state: state(term), uses: Vec::new(), needs: Vec::new() };
+    let view = |term| TermView { term, state: state(term), uses: Vec::new(), needs: Vec::new() };
     keyring.terms().map(view).collect()
 }

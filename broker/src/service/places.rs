@@ -20,11 +20,7 @@ pub fn refresh_token(id: GrantId, account: AccountId, generation: i64) -> Place 
 }
 
 /// An access token of one generation of an account, for one audience.
-pub fn access_token(
-    id: TokenId,
-    (account, audience): (AccountId, &str),
-    generation: i64,
-) -> Place {
+pub fn access_token(id: TokenId, (account, audience): (AccountId, &str), generation: i64) -> Place {
     let row = owned(&[&id.bytes(), &account.bytes(), audience.as_bytes()]);
     place("access_tokens", "sealed", row, generation)
 }

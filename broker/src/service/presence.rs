@@ -18,6 +18,9 @@ pub const LIVE: Duration = Duration::from_secs(15);
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_secs(5);
 
+/// Whoever has sealed under a term for so long has written all that it sealed under another before: no write takes longer.
+pub(super) const SETTLED: Duration = Duration::from_secs(12);
+
 /// Whoever was silent for so long is no more.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -37,10 +40,8 @@ impl Service {
         let name = self.parts.replica.clone();
         if let Some((prefix, _)) = name.split_once('/') {
             let prefix = format!("{prefix}/");
-            self.write(move |tx| {
-                Box::pin(async move { tx.follow_replica(&prefix, &name).await })
-            })
-            .await?;
+            self.write(move |tx| Box::pin(async move { tx.follow_replica(&prefix, &name).await }))
+                .await?;
         }
         self.say_alive().await?;
         self.reload_keyring().await
@@ -51,20 +52,24 @@ impl Service {
         // Without an answer from the disk or the store the row stays, and says that somebody is missing.
         if self.oldest_spilled().await.is_ok_and(|oldest| oldest == 0) {
             let name = self.parts.replica.clone();
-            drop(self.write(move |tx| Box::pin(async move { tx.forget_replica(&name).await })).await);
+            drop(
+                self.write(move |tx| Box::pin(async move { tx.forget_replica(&name).await })).await,
+            );
         }
     }
 
     /// What is to be done every second about keys: what others changed, what was learned, who is there.
     pub async fn keep_up(&self) {
-        let done = async {
-            self.reload_keyring().await?;
-            self.store_outgrown().await?;
-            self.beat().await?;
-            self.take_up_reseal().await
-        };
-        if let Err(error) = done.await {
-            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the keys could not be looked after");
+        // Whatever one of them meets, the others go on.
+        for (what, done) in [
+            ("the keyring could not be read", self.reload_keyring().await),
+            ("no sign of life was given", self.beat().await),
+            ("used secrets were not hashed anew", self.store_outgrown().await),
+            ("a re-seal was not taken up", self.take_up_reseal().await),
+        ] {
+            if let Err(error) = done {
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error), "{what}");
+            }
         }
     }
 
@@ -88,7 +93,8 @@ impl Service {
     /// Says that this process lives, and what it knows.
     pub(super) async fn say_alive(&self) -> Result<(), Error> {
         let said = Replica {
-            needed_term: self.reseal_spilled().await?,
+            // What cannot be read may need any.
+            needed_term: self.reseal_spilled().await.unwrap_or(1),
             kek_ids: self.parts.custody.ids(),
             ..self.itself()
         };
@@ -129,6 +135,7 @@ impl Service {
             started_at,
             seen_at: started_at,
             silent: Duration::ZERO,
+            settled: Duration::ZERO,
             draining: self.is_draining(),
             active_term: keyring.active_term(),
             known_term: keyring.newest_term(),

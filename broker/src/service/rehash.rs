@@ -3,9 +3,9 @@
 //! Never changes what a secret opens: version and epoch stay. Invariants: only a row whose MAC fits is touched, and only if it
 //! still holds the hash that was matched. Next: `reseal` moves everything else.
 
-use crate::domain::guarded::{Guarded, Rights};
 use crate::domain::caller::CallerKey;
 use crate::domain::credential::Credential;
+use crate::domain::guarded::{Guarded, Rights};
 use crate::seal::Outgrown;
 use crate::seal::credential::{KeyedHash, Kind as Purpose};
 use crate::service::{Error, Service};

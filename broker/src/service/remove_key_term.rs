@@ -7,9 +7,9 @@
 use crate::domain::event::What;
 use crate::domain::keeper::KeepKeys;
 use crate::seal::RefusedRow;
-use crate::service::presence::{FORGOTTEN, LIVE, names};
+use crate::service::presence::{FORGOTTEN, LIVE, SETTLED, names};
 use crate::service::{Error, Service};
-use crate::store::{Conn, Kind, Result};
+use crate::store::{Conn, Kind, Replica, Result};
 
 /// How many are named.
 const NAMED: i64 = 5;
@@ -19,7 +19,11 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`] for a term that is not there; [`Error::InUse`] with all that needs it.
-    pub async fn remove_key_term(&self, permit: &KeepKeys, term: u32) -> std::result::Result<(), Error> {
+    pub async fn remove_key_term(
+        &self,
+        permit: &KeepKeys,
+        term: u32,
+    ) -> std::result::Result<(), Error> {
         let (service, permit) = (self.clone(), permit.clone());
         self.detached(async move { service.drop_term(&permit, term).await }).await
     }
@@ -72,9 +76,14 @@ pub(super) async fn needs(conn: &mut Conn, term: u32, active: u32) -> Result<Vec
     if !of_disk.is_empty() {
         needs.push(format!("{} has spill files under it: let it store them", of_disk.join(", ")));
     }
-    let behind = names(all.iter().filter(|it| it.active_term < active && it.silent < LIVE));
+    let unsettled = |it: &&Replica| it.active_term < active || it.settled < SETTLED;
+    let behind = names(all.iter().filter(|it| it.silent < LIVE).filter(unsettled));
     if !behind.is_empty() {
-        needs.push(format!("{} still seals under an older term: wait a moment", behind.join(", ")));
+        needs.push(format!(
+            "{} sealed under an older term a moment ago and may still write: try again in {} s",
+            behind.join(", "),
+            SETTLED.as_secs()
+        ));
     }
     let missing = names(all.iter().filter(|it| it.silent >= LIVE));
     if !missing.is_empty() {

@@ -67,18 +67,23 @@ impl Service {
         }
         drop(conn);
         let event = self.key_event(permit.manage(), What::ResealStarted, &term.to_string());
-        self.write(move |tx| {
+        let shift = self.at_work.begin();
+        let (me, free) = (self.parts.replica.clone(), shift.is_some());
+        let begun = self.write(move |tx| {
             Box::pin(async move {
                 let last = tx.reseal().await?;
                 if last.is_some_and(|last| last.ended_at.is_none() && last.term == term) {
-                    return Ok(());
+                    return Ok(false);
                 }
                 tx.begin_reseal(term, now, total).await?;
-                tx.append_audit(event).await.map(drop)
+                tx.append_audit(event).await?;
+                Ok(free && tx.take_reseal(&me, LEASE).await?)
             })
-        })
-        .await?;
-        self.take_up_reseal().await
+        });
+        if let (true, Some(shift)) = (begun.await?, shift) {
+            self.work(term, shift);
+        }
+        Ok(())
     }
 
     /// Goes on with a re-seal that nobody is at.
@@ -93,7 +98,7 @@ impl Service {
         let me = self.parts.replica.clone();
         let found = self.read().await?.reseal().await?;
         let Some(found) = found.filter(|found| idle(found, &me)) else { return Ok(()) };
-        if self.parts.tasks.is_stopping() || found.term != self.parts.sealer.active_term() {
+        if self.parts.tasks.is_stopping() || found.term > self.parts.sealer.active_term() {
             return Ok(());
         }
         let taken = self.write(move |tx| {
@@ -103,15 +108,19 @@ impl Service {
             })
         });
         if taken.await? {
-            let service = self.clone();
-            drop(self.parts.tasks.spawn(async move {
-                if let Err(error) = service.reseal_all(found.term).await {
-                    tracing::warn!(%error, "the re-seal stops here; it goes on by itself");
-                }
-                drop(shift);
-            }));
+            self.work(found.term, shift);
         }
         Ok(())
+    }
+
+    fn work(&self, term: u32, shift: Shift) {
+        let service = self.clone();
+        drop(self.parts.tasks.spawn(async move {
+            if let Err(error) = service.reseal_all(term).await {
+                tracing::warn!(%error, "the re-seal stops here; it goes on by itself");
+            }
+            drop(shift);
+        }));
     }
 
     async fn reseal_all(&self, term: u32) -> Result<(), Error> {
@@ -207,7 +216,11 @@ impl Service {
             })
         };
         self.insist(write).await?;
-        tracing::info!(term, refused = count, "everything that can be is under the active key term");
+        tracing::info!(
+            term,
+            refused = count,
+            "everything that can be is under the active key term"
+        );
         Ok(())
     }
 

@@ -4,9 +4,7 @@
 //! put there. Next: `reseal` writes it.
 
 use crate::domain::guarded::{Guarded, Rights};
-use crate::domain::ids::{
-    AccountId, AppId, AppSecretId, CallerId, ConsentId, GrantId, TokenId,
-};
+use crate::domain::ids::{AccountId, AppId, AppSecretId, CallerId, ConsentId, GrantId, TokenId};
 use crate::seal::{Place, RefusedRow};
 use crate::service::{Error, Service, places};
 use crate::store::{self, Conn, Kind, NamedRow, SealedCell, Swap};
@@ -145,9 +143,7 @@ fn place_of(kind: Kind, cell: &SealedCell) -> Place {
         Kind::AppSecret => {
             places::client_secret(AppSecretId::from_bytes(*id), AppId::from_bytes(*owner))
         }
-        Kind::RefreshToken => {
-            places::refresh_token(GrantId::from_bytes(*id), account, *generation)
-        }
+        Kind::RefreshToken => places::refresh_token(GrantId::from_bytes(*id), account, *generation),
         Kind::AccessToken => {
             places::access_token(TokenId::from_bytes(*id), (account, audience), *generation)
         }

@@ -50,7 +50,9 @@ impl Service {
     /// [`Error::NotFound`] if this process has not asked there.
     pub async fn reset_endpoint(&self, permit: &Manage, endpoint: &str) -> Result<Reset, Error> {
         if !self.gates.endpoints().iter().any(|known| known.endpoint == endpoint) {
-            return Err(Error::NotFound(format!("token endpoint {endpoint} that this broker asked")));
+            return Err(Error::NotFound(format!(
+                "token endpoint {endpoint} that this broker asked"
+            )));
         }
         self.record(self.managed(permit, What::BreakerReset, "", endpoint)).await?;
         self.gates.reset(endpoint);

@@ -27,6 +27,8 @@ pub struct Replica {
     pub draining: bool,
     /// The term it seals under.
     pub active_term: u32,
+    /// For how long it has, by the database's clock.
+    pub settled: Duration,
     /// The newest term it can open.
     pub known_term: u32,
     /// The oldest term that something on its own disk needs; 0 for none.
@@ -35,15 +37,28 @@ pub struct Replica {
     pub kek_ids: Vec<String>,
 }
 
-row!(ReplicaRow, replica_columns {
-    name: String, version: String, started_at: i64, seen_at: i64, draining: i64, active_term: i64, known_term: i64,
-    needed_term: i64, kek_ids: String,
-});
+row!(
+    ReplicaRow,
+    replica_columns {
+        name: String,
+        version: String,
+        started_at: i64,
+        seen_at: i64,
+        draining: i64,
+        active_term: i64,
+        active_since: i64,
+        known_term: i64,
+        needed_term: i64,
+        kek_ids: String,
+    }
+);
 
 statements! {
     REPLICAS = concat!("select ", replica_columns!(), " from replicas order by name limit 1000");
-    SEEN = concat!("insert into replicas (", replica_columns!(), ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    SEEN = concat!("insert into replicas (", replica_columns!(), ") values ($1, $2, $3, $4, $5, $6, $4, $7, $8, $9)
         on conflict (name) do update set seen_at = excluded.seen_at, draining = excluded.draining,
+            active_since = case when replicas.active_term = excluded.active_term then replicas.active_since
+                else excluded.active_since end,
             active_term = excluded.active_term, known_term = excluded.known_term,
             needed_term = excluded.needed_term, kek_ids = excluded.kek_ids");
     GONE = "delete from replicas where name = $1";
@@ -64,7 +79,7 @@ impl Conn {
 }
 
 impl Tx {
-    /// Says that one lives; `seen_at` and `silent` are not looked at.
+    /// Says that one lives; `seen_at`, `silent` and `settled` are not looked at.
     ///
     /// # Errors
     /// As every write.
@@ -108,6 +123,7 @@ impl ReplicaRow {
         let seen_at = Time::from_millis(self.seen_at);
         Ok(Replica {
             silent: seen_at.until(now),
+            settled: Time::from_millis(self.active_since).until(now),
             seen_at,
             version: self.version,
             started_at: Time::from_millis(self.started_at),

@@ -45,7 +45,16 @@ macro_rules! listed {
 macro_rules! strays {
     ($table:literal, $column:literal, $from:literal) => {
         concat!(
-            "select id from ", $table, " where substr(", $column, ", ", $from, ", 4) < $1 or substr(", $column, ", ", $from,
+            "select id from ",
+            $table,
+            " where substr(",
+            $column,
+            ", ",
+            $from,
+            ", 4) < $1 or substr(",
+            $column,
+            ", ",
+            $from,
             ", 4) > $2 order by id limit 100"
         )
     };
@@ -231,8 +240,7 @@ impl Conn {
         limit: i64,
     ) -> Result<Vec<SealedCell>> {
         type Row = (Vec<u8>, Vec<u8>, Vec<u8>, String, i64);
-        let rows =
-            all!(self, kind.texts().list => Row; bytes(term); after.to_vec(); limit)?;
+        let rows = all!(self, kind.texts().list => Row; bytes(term); after.to_vec(); limit)?;
         let read = |(id, sealed, owner, audience, generation): Row| {
             let at = Cells::of(kind.table(), &id);
             let owner = at.id("owner", &owner, |id| id)?;

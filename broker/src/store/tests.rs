@@ -14,4 +14,5 @@ mod refreshes;
 mod rights;
 mod samples;
 mod schema;
+mod terms;
 mod writing;

@@ -17,6 +17,7 @@ use tokenbroker_proto::v1::consent_service_server::{ConsentService, ConsentServi
 use tokenbroker_proto::v1::credential_service_server::{
     CredentialService, CredentialServiceServer,
 };
+use tokenbroker_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use tokenbroker_proto::v1::system_service_server::{SystemService, SystemServiceServer};
 use tokenbroker_proto::v1::token_service_server::{TokenService, TokenServiceServer};
 use tokenbroker_proto::v1::*;
@@ -78,6 +79,7 @@ impl Fake {
             .add_service(CallerServiceServer::new(self.clone()))
             .add_service(AuditServiceServer::new(self.clone()))
             .add_service(SystemServiceServer::new(self.clone()))
+            .add_service(KeyServiceServer::new(self.clone()))
             .add_service(TokenServiceServer::new(self.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let mut tasks = JoinSet::new();
@@ -243,6 +245,16 @@ answers! { AuditService {
 } }
 answers! { SystemService {
     get_system_status(GetSystemStatusRequest) -> GetSystemStatusResponse;
+    drain_broker(DrainBrokerRequest) -> ServingState;
+    resume_broker(ResumeBrokerRequest) -> ServingState;
+    reset_breaker(ResetBreakerRequest) -> ResetBreakerResponse;
+} }
+answers! { KeyService {
+    get_key_status(GetKeyStatusRequest) -> KeyStatus;
+    rotate_key_encryption_key(RotateKeyEncryptionKeyRequest) -> KeyStatus;
+    create_key_term(CreateKeyTermRequest) -> KeyStatus;
+    start_reseal(StartResealRequest) -> KeyStatus;
+    remove_key_term(RemoveKeyTermRequest) -> KeyStatus;
 } }
 answers! { TokenService {
     get_access_token(GetAccessTokenRequest) -> GetAccessTokenResponse;

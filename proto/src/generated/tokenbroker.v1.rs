@@ -6267,7 +6267,12 @@ pub mod credential_service_server {
 }
 /// Asks how the keys stand.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetKeyStatusRequest {}
+pub struct GetKeyStatusRequest {
+    /// Leaves out what is under each term, which takes a while with very many
+    /// rows: for whoever follows a re-seal.
+    #[prost(bool, tag = "1")]
+    pub without_counts: bool,
+}
 /// Asks for the keyring to be sealed with the next key-encryption key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RotateKeyEncryptionKeyRequest {}
@@ -6333,7 +6338,7 @@ pub struct KeyUse {
     /// `credentials.secret_hash`.
     #[prost(string, tag = "1")]
     pub kind: ::prost::alloc::string::String,
-    /// How many values.
+    /// How many values, counted up to a million.
     #[prost(int64, tag = "2")]
     pub count: i64,
     /// Whether a re-seal moves them. Keyed hashes of secrets cannot be moved

@@ -9,6 +9,7 @@ mod database_writer;
 mod doctor;
 mod get_access_token;
 mod imap_login;
+mod keys;
 mod refresh;
 mod restart;
 mod rotation;
