@@ -1,7 +1,5 @@
 //! `key`, `drain` and `app reset-breaker`, the real binary against a broker in this process.
 
-#![expect(clippy::unwrap_used, reason = "a test says so by panicking")]
-
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "fake/broker.rs"]
 mod fake;
