@@ -73,7 +73,7 @@ impl Service {
                     match kind {
                         Kind::AppMac => self.look_at(conn.app(AppId::from_bytes(*id)).await)?,
                         Kind::CallerMac => {
-                            self.look_at(conn.caller(CallerId::from_bytes(*id)).await)?
+                            self.look_at(conn.caller(CallerId::from_bytes(*id)).await)?;
                         }
                         _ => self.look_at(conn.caller_key(name).await)?,
                     }
