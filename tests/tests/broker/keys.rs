@@ -16,7 +16,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use token_broker_client::v1::{CallerRole, ErrorReason};
 use token_broker_client::{TokenBroker, v1};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::words::{imap_answer, reason, refresh_now, token_of};
 
@@ -130,14 +130,15 @@ fn under(status: &Value, term: u64) -> (i64, i64) {
 struct Asking {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
-    task: JoinHandle<Vec<String>>,
+    task: JoinSet<Vec<String>>,
 }
 
 impl Asking {
     fn start(tokens: TokenBroker) -> Self {
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&asked));
-        let task = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             let mut failed = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
                 match token_of(&tokens, ALICE).await {
@@ -155,7 +156,7 @@ impl Asking {
     /// How often, after checking that nothing went wrong.
     async fn end(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
-        let failed = self.task.await?;
+        let failed = self.task.join_all().await.concat();
         ensure!(failed.is_empty(), "{} calls failed, first {}", failed.len(), failed[0]);
         Ok(self.asked.load(Ordering::Relaxed))
     }

@@ -13,7 +13,7 @@ use e2e::world::{APP, Engine, World};
 use serde_json::Value;
 use token_broker_client::TokenBroker;
 use token_broker_client::v1::access_token_outcome::Outcome;
-use token_broker_client::v1::{GetAccessTokenRequest, Refusal};
+use token_broker_client::v1::{AccessTokenOutcome, GetAccessTokenRequest, Refusal};
 use tokio::task::JoinSet;
 
 const MANY: usize = 30;
@@ -45,14 +45,13 @@ async fn keep_asking(
         |account: &String| GetAccessTokenRequest { account: account.clone(), ..Default::default() };
     while !stop.load(Ordering::Relaxed) {
         for some in mailboxes.chunks(10) {
+            let refused = |outcome: AccessTokenOutcome| match outcome.outcome {
+                Some(Outcome::Refusal(Refusal { message, .. })) => Some(message),
+                _ => None,
+            };
             match tokens.batch(some.iter().map(one).collect()).await {
                 Err(error) => failed.push(error.to_string()),
-                Ok(answer) => {
-                    failed.extend(answer.outcomes.into_iter().filter_map(|it| match it.outcome {
-                        Some(Outcome::Refusal(Refusal { message, .. })) => Some(message),
-                        _ => None,
-                    }))
-                }
+                Ok(answer) => failed.extend(answer.outcomes.into_iter().filter_map(refused)),
             }
             asked += some.len();
         }
