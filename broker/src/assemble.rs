@@ -4,8 +4,10 @@
 //! after the last one has closed. Next: `main` calls this; `service` is what the doors lead to.
 
 mod instance;
+mod upkeep;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 
 use crate::callers::Callers;
-use crate::chores;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::ids::ResourceId;
@@ -28,7 +29,7 @@ use crate::providers::preset::Presets;
 use crate::providers::wire::{self, Wire, WireSettings};
 use crate::providers::workload::Workloads;
 use crate::scheduler;
-use crate::seal::{SourceError, write_new};
+use crate::seal::{Custody, Kek, SourceError, write_new};
 use crate::service::{Parts, Service};
 use crate::spill::Spill;
 use crate::store::{self, Bell, Error as StoreError, OWN_CHAIN, Store};
@@ -72,9 +73,6 @@ pub enum NewInstance {
 /// Why the broker does not start. Each says how to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The key-encryption key.
-    #[error(transparent)]
-    Kek(#[from] SourceError),
     /// The store.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
@@ -118,6 +116,9 @@ pub enum StartError {
         "what the last run left behind cannot be stored: {0}. Nothing was lost; mend that and start again"
     )]
     Recover(#[source] crate::service::Error),
+    /// The brokers that share the store could not be joined.
+    #[error("this broker cannot join those that share its store: {0}")]
+    Join(#[source] crate::service::Error),
     /// A signal handler.
     #[error("signals: {0}")]
     Signals(#[from] std::io::Error),
@@ -146,11 +147,11 @@ impl Core {
         new: NewInstance,
         (clock, entropy): (Clock, Entropy),
     ) -> Result<Self, StartError> {
-        let kek = config.kek.read(env)?;
+        let custody = Custody::new(config.kek.clone(), config.next_kek.clone(), env);
         let store_tasks = Tasks::new();
         let start = start_of(&entropy);
         let store = Store::open_as(&config.store, chain(config, &start), &store_tasks).await?;
-        let sealer = instance::open(&store, &kek, (&clock, &entropy), new).await?;
+        let sealer = instance::open(&store, &custody, (&clock, &entropy), new).await?;
         let loopback = config.providers.allow_insecure_loopback;
         let wire = Wire::new(
             WireSettings {
@@ -170,6 +171,7 @@ impl Core {
         let service = Service::new(Parts {
             store: store.clone(),
             sealer: sealer.clone(),
+            custody,
             providers: ProviderClient::new(wire, clock.clone()),
             presets: Presets::embedded()?,
             clock: clock.clone(),
@@ -177,6 +179,7 @@ impl Core {
             tasks: tasks.clone(),
             public_url: config.http.public_url.clone(),
             replica,
+            started_at: clock.now(),
             proof: MailProof::new(roots, PROOF_DEADLINE),
             refresh: config.refresh.clone(),
             decisions: config.decisions,
@@ -196,6 +199,7 @@ impl Core {
             tracing::warn!("work was still going on when the time to stop was over");
         }
         let Self { service, callers, store_tasks, .. } = self;
+        service.leave_replicas().await;
         drop((service, callers));
         store_tasks.drain(STORE_GRACE).await;
     }
@@ -210,7 +214,16 @@ pub fn make_kek(config: &Config) -> Result<bool, SourceError> {
     if path.exists() {
         return Ok(false);
     }
-    write_new(&crate::seal::Kek::generate(&Entropy::system()), path).map(|()| true)
+    new_kek(path).map(|_| true)
+}
+
+/// Makes a key-encryption key in a new file that only its owner may read. Gives its id.
+///
+/// # Errors
+/// If there is anything at `path`, or it cannot be written.
+pub fn new_kek(path: &Path) -> Result<String, SourceError> {
+    let kek = Kek::generate(&Entropy::system());
+    write_new(&kek, path).map(|()| kek.id().to_owned())
 }
 
 /// Opens the doors and serves until a signal says to stop.
@@ -237,10 +250,10 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     }
 
     let tasks = &core.tasks;
+    upkeep::hourly(&core.service, tasks);
     let (of_ops, service) = (tasks.clone(), core.service.clone());
     drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
-    drop(tasks.spawn(chores::tidy_hourly(core.service.clone(), tasks.clone())));
-    drop(tasks.spawn(chores::keep_count_of_refusals(core.service.clone(), tasks.clone())));
+    upkeep::refusals(&core.service, tasks);
     until_told(signals, tasks, &identities).await;
     core.close(config.drain).await;
     tracing::info!("stopped");
@@ -260,6 +273,8 @@ pub async fn open_doors(
     let web = listen("http.address", config.http.address).await?;
     let identities = [identity("grpc", &config.grpc)?, identity("admin", &config.admin)?];
     let tasks = &core.tasks;
+    core.service.join_replicas().await.map_err(StartError::Join)?;
+    upkeep::every_second(&core.service, tasks);
     for (listener, settings, identity, plane) in [
         (grpc, &config.grpc, &identities[0], Plane::Serving),
         (admin, &config.admin, &identities[1], Plane::Admin),

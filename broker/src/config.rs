@@ -29,6 +29,8 @@ pub struct Config {
     pub store: store::Settings,
     /// Where the key-encryption key comes from.
     pub kek: KeySource,
+    /// Where the next one comes from, if there is to be one.
+    pub next_kek: Option<KeySource>,
     /// The door for services and adapters.
     pub grpc: GrpcSettings,
     /// The door for operators.
@@ -119,6 +121,23 @@ mod tests {
         let both = LEAST.replace("[keys]", "postgres = { env = \"DB\" }\n[keys]");
         assert!(parse(&both).unwrap_err().contains("store"), "both at once");
         assert!(parse(&LEAST.replace("sqlite = \"broker.db\"", "")).is_err(), "none");
+    }
+
+    #[test]
+    fn the_next_key_is_another_place_than_the_key() {
+        let with = |next: &str| {
+            parse(&LEAST.replace("\n[keys]", "\n[keys]\nnext_kek = NEXT").replace("NEXT", next))
+        };
+        let config = with("{ file = \"kek.next\" }").unwrap();
+        assert!(
+            matches!(config.next_kek, Some(KeySource::File(path)) if path.ends_with("kek.next"))
+        );
+        assert!(parse(LEAST).unwrap().next_kek.is_none());
+        assert!(
+            with("{ file = \"kek\" }").unwrap_err().contains("keys.next_kek"),
+            "the same place"
+        );
+        assert!(with("{}").unwrap_err().contains("keys.next_kek"), "no place");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod grant;
 pub mod guarded;
 pub mod guessing;
 pub mod ids;
+pub mod keeper;
 pub mod mail;
 pub mod parts;
 pub mod provider;

@@ -13,6 +13,8 @@ mod charts;
 mod consents;
 mod convert;
 mod credentials;
+mod draining;
+mod keys;
 mod listen;
 mod mail;
 mod measure;

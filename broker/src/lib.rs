@@ -5,7 +5,6 @@
 
 pub mod assemble;
 pub mod callers;
-pub mod chores;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -27,6 +27,16 @@ enum Role {
     Serve(Place),
     /// Read the configuration and say what is wrong with it.
     CheckConfig(Place),
+    /// Make a key-encryption key in a new file: the next one of an instance (`brokerctl key --help`).
+    NewKey(NewKey),
+}
+
+/// Where to put it.
+#[derive(clap::Args)]
+struct NewKey {
+    /// The file, which must not be there yet; only its owner may read it.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
 }
 
 /// Which configuration.
@@ -47,6 +57,7 @@ Examples:
   token-broker init --dir /srv/token-broker
   token-broker serve --config /srv/token-broker/token-broker.toml
   token-broker check-config --config token-broker.toml
+  token-broker new-key /srv/token-broker/kek.next
 
 Exit codes: 0 done, 1 could not start or go on, 2 wrong usage or configuration.
 SIGHUP reads certificates again, SIGTERM stops after the calls in flight.";
@@ -56,6 +67,7 @@ fn main() -> ExitCode {
         Role::Init(init) => run(init::run(init)),
         Role::Serve(place) => run(serve(place.config)),
         Role::CheckConfig(place) => check(&place.config),
+        Role::NewKey(NewKey { file }) => new_key(&file),
     }
 }
 
@@ -91,6 +103,19 @@ fn check(path: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(problem) => Failure::config(problem).tell(),
+    }
+}
+
+fn new_key(file: &Path) -> ExitCode {
+    match assemble::new_kek(file) {
+        Ok(id) => {
+            say(&format!(
+                "key {id} is in {}; keep a copy apart from the store's backups",
+                file.display()
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => Failure::start(error).tell(),
     }
 }
 

@@ -12,26 +12,32 @@ mod audit;
 mod callers;
 mod cancel_consent;
 mod changes;
+mod check_rights;
 mod consent_link;
 mod create_app;
 mod create_caller;
 mod create_consent;
 mod create_credential;
+mod create_key_term;
 mod credentials;
 mod decide;
 mod delete_account;
 mod diagnose_account;
+mod drain;
 mod due;
 mod error;
 mod finish_consent;
 mod flights;
 mod gates;
 mod identity;
+mod key_status;
+pub mod keyring;
 pub mod lookup;
 mod open_consent;
 mod open_session;
 mod pace;
-mod places;
+pub mod places;
+mod presence;
 mod proof;
 mod receive_answer;
 mod recover;
@@ -42,14 +48,20 @@ mod refresh_outcome;
 mod refresh_refused;
 mod refused_call;
 mod refused_login;
+mod rehash;
+mod remove_key_term;
 mod renew_session;
 mod report_sessions;
+mod reseal;
+mod reseal_page;
+mod reset_breaker;
 mod resolve;
 mod revoke_account;
 mod revoke_caller;
 mod revoke_credential;
 mod rights_feed;
 mod rotate_credential;
+mod rotate_kek;
 mod sessions;
 mod spilled;
 mod status;
@@ -75,13 +87,17 @@ pub use create_consent::{ConsentDraft, ConsentView};
 pub use create_credential::CredentialDraft;
 pub use credentials::{CredentialView, NewCredential};
 pub use decide::TRIES;
+pub use drain::{Drain, LetIn, Serving};
 pub use due::{Look, SLOTS};
 pub use error::Error;
+pub use key_status::{KeyStatus, TermState, TermView};
 pub use open_consent::{Departure, Invitation};
 pub use open_session::{Denial, DenialKind, LoginAttempt, Opened, SessionAnswer};
+pub use presence::LIVE;
 pub use receive_answer::{Answer, Arrival};
 pub use renew_session::Renewal;
 pub use report_sessions::{Report, UpstreamLogin};
+pub use reset_breaker::Reset;
 pub use sessions::SessionWish;
 pub use status::Status;
 pub use token_status::TokenStatus;
@@ -89,16 +105,17 @@ pub use update_account::AccountChange;
 pub use watch_revocations::{Cursor, Revocations, Watcher};
 
 pub use crate::domain::refresh::gate::EndpointState;
-pub use crate::store::{AccountFilter, Page, PageRequest, PausedApp};
+pub use crate::seal::RefusedRow;
+pub use crate::store::{AccountFilter, Kind, Page, PageRequest, PausedApp, Replica, Reseal};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::domain::event::Event;
 use crate::entropy::Entropy;
 use crate::memory::Memory;
 use crate::providers::client::ProviderClient;
 use crate::providers::mail_proof::MailProof;
 use crate::providers::preset::Presets;
-use crate::seal::Sealer;
+use crate::seal::{Custody, Sealer};
 use crate::spill::Spill;
 use crate::store::{self, Bell, Store, Tx, Work};
 use crate::tasks::Tasks;
@@ -110,6 +127,8 @@ pub struct Parts {
     pub store: Store,
     /// Seals and opens.
     pub sealer: Sealer,
+    /// Finds the key-encryption keys.
+    pub custody: Custody,
     /// Speaks to providers.
     pub providers: ProviderClient,
     /// Knows them.
@@ -124,6 +143,8 @@ pub struct Parts {
     pub public_url: Url,
     /// Which replica this is, for leases and attempts.
     pub replica: String,
+    /// When the process started.
+    pub started_at: Time,
     /// Proves a consent by one real login.
     pub proof: MailProof,
     /// How refreshes go.
@@ -178,6 +199,10 @@ pub struct Service {
     refusals: refused_login::Refusals,
     pace: pace::Pace,
     rights: rights_feed::RightsFeed,
+    held: keyring::Held,
+    said: presence::Said,
+    at_work: reseal::AtWork,
+    drain: Drain,
     /// Random at each start.
     salt: [u8; 16],
 }
@@ -201,6 +226,10 @@ impl Service {
             refusals: refused_login::Refusals::default(),
             pace: pace::Pace::default(),
             rights: rights_feed::RightsFeed::default(),
+            held: keyring::Held::default(),
+            said: presence::Said::default(),
+            at_work: reseal::AtWork::default(),
+            drain: Drain::default(),
             salt,
         }
     }

@@ -34,11 +34,14 @@ mod postgres;
 mod pressure;
 mod projects;
 mod refreshes;
+mod replicas;
+mod reseal;
 mod row;
 mod sessions;
 mod settings;
 mod sqlite;
 mod status;
+mod terms;
 mod writer;
 
 #[cfg(test)]
@@ -60,9 +63,12 @@ pub use self::lane::{Decision, LaneState, RELAXED_LAG, Verdict};
 pub use self::open_sessions::{SESSIONS_AT_ONCE, SessionFilter, Touched};
 pub use self::page::{Page, PageRequest};
 pub use self::refreshes::TurnEnd;
+pub use self::replicas::Replica;
+pub use self::reseal::Reseal;
 pub use self::sessions::SessionReport;
 pub use self::settings::Settings;
 pub use self::status::{Counts, PausedApp};
+pub use self::terms::{COUNTED, Kind, NamedRow, SealedCell, Swap};
 pub use self::writer::Work;
 
 use tokio::sync::Mutex;

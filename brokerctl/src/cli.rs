@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, app, audit, caller, completion, consent, credential, session, token,
+    account, app, audit, caller, completion, consent, credential, drain, key, session, token,
 };
 use crate::when;
 
@@ -34,7 +34,7 @@ Exit codes:
   4  the mailbox owner has to consent, or did not in time
   5  temporarily not possible; try again
   6  the broker cannot be reached
-  7  `account doctor` found something that somebody has to mend";
+  7  `account doctor` or `key reseal` found something that somebody has to mend";
 
 /// Operates a Token Broker: OAuth apps, mail accounts, proxy credentials, callers.
 #[derive(Debug, Parser)]
@@ -104,8 +104,16 @@ pub(crate) enum Command {
     /// What was handed out, changed and refused
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// The keys that everything secret is sealed with
+    #[command(subcommand, after_help = key::KEY_HELP)]
+    Key(key::Key),
     /// How the broker stands
     Status,
+    /// Takes the broker out of service: new calls are refused, what runs comes to its end
+    #[command(after_help = drain::DRAIN_HELP)]
+    Drain(drain::Drain),
+    /// Takes the broker back into service
+    Resume,
     /// Writes the completion script of a shell to stdout
     Completion(completion::Completion),
 }

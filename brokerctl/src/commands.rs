@@ -15,6 +15,8 @@ pub(crate) mod completion;
 mod connect;
 pub(crate) mod consent;
 pub(crate) mod credential;
+pub(crate) mod drain;
+pub(crate) mod key;
 pub(crate) mod session;
 mod status;
 pub(crate) mod token;
@@ -39,7 +41,10 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Consent(consent) => Box::pin(consent.run(&session)).await,
         Command::Token(token) => Box::pin(token.run(&session)).await,
         Command::Audit(audit) => Box::pin(audit.run(&session)).await,
+        Command::Key(key) => Box::pin(key.run(&session)).await,
         Command::Status => Box::pin(status::run(&session)).await,
+        Command::Drain(drain) => Box::pin(drain.run(&session)).await,
+        Command::Resume => Box::pin(drain::resume(&session)).await,
         Command::Completion(completion) => completion.run(),
     }
 }

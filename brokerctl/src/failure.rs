@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     NoConsent { what: String, remedy: String },
     /// Looked into, something was found that somebody has to mend.
     Found { what: String, remedy: String },
+    /// Not in time; it may be later.
+    Busy { what: String, remedy: String },
     /// stdout is gone.
     Output(io::Error),
 }
@@ -54,6 +56,7 @@ impl Failure {
             Self::Refused { .. } | Self::Output(_) => 1,
             Self::Usage { .. } => 2,
             Self::NoConsent { .. } => 4,
+            Self::Busy { .. } => 5,
             Self::Found { .. } => 7,
             Self::Broker(error) => match error {
                 Error::Options { .. } => 2,
@@ -75,6 +78,7 @@ impl Failure {
             Self::Usage { .. } => "usage",
             Self::NoConsent { .. } => "needs_consent",
             Self::Found { .. } => "found",
+            Self::Busy { .. } => "unavailable",
             Self::Broker(_) => match self.exit_code() {
                 2 => "usage",
                 3 => "not_permitted",
@@ -100,6 +104,7 @@ impl Failure {
             Self::Usage { what, .. }
             | Self::Refused { what, .. }
             | Self::Found { what, .. }
+            | Self::Busy { what, .. }
             | Self::NoConsent { what, .. } => what.clone(),
             Self::Output(error) => format!("cannot write the answer: {error}"),
         }
@@ -111,6 +116,7 @@ impl Failure {
             Self::Usage { remedy, .. }
             | Self::Refused { remedy, .. }
             | Self::Found { remedy, .. }
+            | Self::Busy { remedy, .. }
             | Self::NoConsent { remedy, .. } => remedy.clone(),
             Self::Output(_) => "check the disk or the program that reads it".into(),
         }

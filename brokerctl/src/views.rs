@@ -11,6 +11,8 @@ pub(crate) mod caller;
 pub(crate) mod consent;
 pub(crate) mod credential;
 pub(crate) mod diagnosis;
+pub(crate) mod drain;
+pub(crate) mod key;
 mod refresh;
 pub(crate) mod session;
 pub(crate) mod status;

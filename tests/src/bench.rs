@@ -2,11 +2,12 @@
 //!
 //! Absolute numbers mean little on a shared machine: each figure stands beside its baseline, taken minutes apart with the same
 //! load generator, and the load of the machine is printed too. Nothing is asserted. Next: [`calls`], [`refresh`],
-//! [`schedule`], [`relay`], [`revoke`], [`build`].
+//! [`schedule`], [`relay`], [`revoke`], [`keys`], [`build`].
 
 mod build;
 mod calls;
 mod database;
+mod keys;
 mod load;
 mod machine;
 mod progress;
@@ -37,6 +38,8 @@ pub enum Part {
     Relay,
     /// How long relayed sessions outlive their credential.
     Revoke,
+    /// Changing the keys under very many sealed rows, while calls are made.
+    Keys,
 }
 
 /// What to measure.
@@ -46,7 +49,7 @@ pub struct Plan {
     pub only: Vec<Part>,
     /// Accounts that are kept fresh.
     pub accounts: usize,
-    /// Accounts that one who is due is found among, at most.
+    /// Accounts that one who is due is found among, at most; and rows that are sealed anew.
     pub rows: usize,
     /// Seconds of each measurement of calls and of refreshes.
     pub seconds: u64,
@@ -96,6 +99,11 @@ pub async fn measure(plan: Plan) -> Result<Value> {
         for engine in Engine::each()? {
             let seen = Box::pin(revoke::measure(engine, plan.sessions)).await?;
             figures["revoke"][key(engine)] = seen;
+        }
+    }
+    if wants(Part::Keys) {
+        for engine in Engine::each()? {
+            figures["keys"][key(engine)] = Box::pin(keys::measure(engine, plan.rows)).await?;
         }
     }
     if plan.build {

@@ -6,7 +6,8 @@
 use crate::assemble::NewInstance;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::seal::{Kek, Keyring, KeyringError, SealedTerm, Sealer};
+use crate::seal::{Custody, CustodyError, Keyring, Sealer, SourceError};
+use crate::service::keyring::{key_term, sealed_term};
 use crate::store::{self, Instance, KeyTerm, Store};
 
 /// Why the store's keys cannot be used.
@@ -15,9 +16,12 @@ pub enum InstanceError {
     /// The store is empty.
     #[error("the store has no keys yet: run `token-broker init` first, or name another store")]
     Empty,
-    /// The key-encryption key does not open the keyring.
-    #[error("{0}")]
-    Keyring(#[from] KeyringError),
+    /// No key-encryption key at hand opens the keyring.
+    #[error(transparent)]
+    Keys(#[from] CustodyError),
+    /// The key-encryption key of a new instance.
+    #[error(transparent)]
+    Kek(#[from] SourceError),
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -26,7 +30,7 @@ pub enum InstanceError {
 /// Opens the instance's keys, or makes them in an empty store.
 pub(super) async fn open(
     store: &Store,
-    kek: &Kek,
+    custody: &Custody,
     (clock, entropy): (&Clock, &Entropy),
     new: NewInstance,
 ) -> Result<Sealer, InstanceError> {
@@ -35,12 +39,12 @@ pub(super) async fn open(
     drop(conn);
     let keyring = match (instance, new) {
         (Some(instance), _) => {
-            Keyring::open(kek, instance.id, terms.into_iter().map(sealed_term).collect())?
+            custody.open(instance.id, terms.into_iter().map(sealed_term).collect())?
         }
         (None, NewInstance::Refuse) => return Err(InstanceError::Empty),
         (None, NewInstance::Make) => {
             let instance = Instance { id: entropy.bytes(), created_at: clock.now() };
-            let (keyring, terms) = Keyring::create(kek, instance.id, entropy);
+            let (keyring, terms) = Keyring::create(&custody.current()?, instance.id, entropy);
             let terms: Vec<KeyTerm> = terms.into_iter().map(key_term).collect();
             store
                 .write(move |tx| {
@@ -54,14 +58,4 @@ pub(super) async fn open(
         }
     };
     Ok(Sealer::new(keyring, entropy.clone()))
-}
-
-fn sealed_term(row: KeyTerm) -> SealedTerm {
-    let KeyTerm { term, sealed, kek_id, active } = row;
-    SealedTerm { term, sealed, kek_id, active }
-}
-
-fn key_term(term: SealedTerm) -> KeyTerm {
-    let SealedTerm { term, sealed, kek_id, active } = term;
-    KeyTerm { term, sealed, kek_id, active }
 }

@@ -62,6 +62,7 @@ struct Store {
 #[serde(deny_unknown_fields)]
 struct Keys {
     kek: Spanned<Place>,
+    next_kek: Option<Spanned<Place>>,
 }
 
 /// Where a secret is: never in the file itself.
@@ -161,7 +162,8 @@ impl<'a> Checker<'a> {
             issuers: self.issuers(raw.callers, raw.providers.allow_insecure_loopback)?,
             replica: self.replica(raw.replica.as_ref())?,
             store,
-            kek: self.kek(&raw.keys.kek)?,
+            kek: self.kek("keys.kek", &raw.keys.kek)?,
+            next_kek: self.next_kek(&raw.keys)?,
             grpc: self.door("grpc", raw.grpc, 8640)?,
             admin: self.door("admin", raw.admin, 8641)?,
             ops: self.address("ops.address", raw.ops.address.as_ref(), 8643)?,
@@ -198,7 +200,17 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn kek(&self, place: &Spanned<Place>) -> Result<KeySource, Problem> {
+    fn next_kek(&self, raw: &Keys) -> Result<Option<KeySource>, Problem> {
+        let Some(place) = &raw.next_kek else { return Ok(None) };
+        let next = self.kek("keys.next_kek", place)?;
+        if next == self.kek("keys.kek", &raw.kek)? {
+            let what = "keys.next_kek: name another place than keys.kek".to_owned();
+            return Err(Problem::at(self.file, self.text, &place.span(), what));
+        }
+        Ok(Some(next))
+    }
+
+    fn kek(&self, field: &str, place: &Spanned<Place>) -> Result<KeySource, Problem> {
         match place.get_ref() {
             Place { file: Some(path), env: None, credential: None } => {
                 Ok(KeySource::File(self.path(path)))
@@ -210,7 +222,7 @@ impl<'a> Checker<'a> {
                 Ok(KeySource::Systemd(name.clone()))
             }
             Place { .. } => {
-                let what = "keys.kek: say exactly one of file, env or credential".to_owned();
+                let what = format!("{field}: say exactly one of file, env or credential");
                 Err(Problem::at(self.file, self.text, &place.span(), what))
             }
         }

@@ -134,4 +134,22 @@ what! {
     CallerRevoked = "caller.revoked",
     /// A caller was removed.
     CallerDeleted = "caller.deleted",
+    /// The keyring was sealed with another key-encryption key.
+    KekRotated = "key.kek_rotated",
+    /// A key term was added; nothing is sealed under it yet.
+    KeyTermCreated = "key.term_created",
+    /// A key term became the active one.
+    KeyTermActivated = "key.term_activated",
+    /// A key term was removed.
+    KeyTermRemoved = "key.term_removed",
+    /// A re-seal was started.
+    ResealStarted = "key.reseal_started",
+    /// A re-seal has gone through everything.
+    ResealEnded = "key.reseal_ended",
+    /// A broker process was taken out of service.
+    BrokerDrained = "broker.drained",
+    /// A broker process was taken back into service.
+    BrokerResumed = "broker.resumed",
+    /// The failures of a token endpoint, or the pause of an app, were forgotten.
+    BreakerReset = "breaker.reset",
 }

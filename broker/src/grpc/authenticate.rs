@@ -15,6 +15,7 @@ use super::status;
 use crate::callers::{NoCaller, Shown};
 use crate::domain::caller::{Caller, Manage, ManageCallers};
 use crate::domain::ids::ProjectId;
+use crate::domain::keeper::KeepKeys;
 use crate::memory::Seen;
 use crate::service::Error;
 
@@ -125,6 +126,14 @@ fn bearer<T>(request: &Request<T>) -> Result<Option<&str>, Error> {
     let bearer = text.and_then(|text| text.split_once(' '));
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     bearer.map(|(_, shown)| Some(shown.trim())).ok_or(Error::Unauthenticated)
+}
+
+impl Door {
+    /// The permit of a request to look after the keys.
+    pub(super) async fn keeper<T: Sync>(&self, request: &Request<T>) -> Result<KeepKeys, Status> {
+        let caller = self.caller(request).await?;
+        caller.may_keep_keys().map_err(|denied| status::of(&denied.into()))
+    }
 }
 
 fn error_of(why: NoCaller) -> Error {

@@ -12,6 +12,7 @@ use tokenbroker_proto::v1::audit_service_server::AuditServiceServer;
 use tokenbroker_proto::v1::caller_service_server::CallerServiceServer;
 use tokenbroker_proto::v1::consent_service_server::ConsentServiceServer;
 use tokenbroker_proto::v1::credential_service_server::CredentialServiceServer;
+use tokenbroker_proto::v1::key_service_server::KeyServiceServer;
 use tokenbroker_proto::v1::mail_login_service_server::MailLoginServiceServer;
 use tokenbroker_proto::v1::session_service_server::SessionServiceServer;
 use tokenbroker_proto::v1::system_service_server::SystemServiceServer;
@@ -19,14 +20,17 @@ use tokenbroker_proto::v1::token_service_server::TokenServiceServer;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::{Error, Server};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
+use super::draining::Admit;
 use super::listen::{DoorTls, incoming};
 use super::measure::Measure;
 use super::room::Room;
 use super::tls::TlsFiles;
 use crate::callers::Callers;
 use crate::clock::{Clock, Time};
-use crate::service::Service;
+use crate::service::{Drain, Service};
 use crate::tasks::Tasks;
 
 /// The largest message either way.
@@ -88,8 +92,9 @@ pub async fn serve(
     (door, plane, reflection): (Door, Plane, bool),
     tasks: &Tasks,
 ) -> Result<(), Error> {
-    let room = Room::before(door.service.clone());
-    let routes = routes(door, plane, reflection).await;
+    let (room, drain) = (Room::before(door.service.clone()), door.service.drain().clone());
+    let (routes, health) = routes(door, plane, reflection).await;
+    drop(tasks.spawn(tell_health(health, drain.clone(), tasks.clone())));
     let connections = incoming(listener, tls, tasks);
     Server::builder()
         .timeout(CALL)
@@ -100,13 +105,34 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .http2_max_header_list_size(16 * 1024)
         .layer(Measure)
+        .layer(Admit(drain))
         .layer(room)
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, tasks.stopping())
         .await
 }
 
-async fn routes(door: Door, plane: Plane, reflection: bool) -> Routes {
+/// Keeps the health of what can be drained true.
+async fn tell_health(health: HealthReporter, drain: Drain, tasks: Tasks) {
+    let mut changes = drain.changes();
+    loop {
+        tokio::select! {
+            () = tasks.stopping() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        if *changes.borrow_and_update() {
+            health.set_not_serving::<TokenServiceServer<Door>>().await;
+            health.set_not_serving::<MailLoginServiceServer<Door>>().await;
+            health.set_service_status("", ServingStatus::NotServing).await;
+        } else {
+            health.set_serving::<TokenServiceServer<Door>>().await;
+            health.set_serving::<MailLoginServiceServer<Door>>().await;
+            health.set_service_status("", ServingStatus::Serving).await;
+        }
+    }
+}
+
+async fn routes(door: Door, plane: Plane, reflection: bool) -> (Routes, HealthReporter) {
     macro_rules! bounded {
         ($server:ident) => {
             $server::new(door.clone())
@@ -129,6 +155,7 @@ async fn routes(door: Door, plane: Plane, reflection: bool) -> Routes {
         health.set_serving::<AuditServiceServer<Door>>().await;
         health.set_serving::<SessionServiceServer<Door>>().await;
         health.set_serving::<SystemServiceServer<Door>>().await;
+        health.set_serving::<KeyServiceServer<Door>>().await;
         routes = routes
             .add_service(bounded!(AppServiceServer))
             .add_service(bounded!(AccountServiceServer))
@@ -137,7 +164,8 @@ async fn routes(door: Door, plane: Plane, reflection: bool) -> Routes {
             .add_service(bounded!(CallerServiceServer))
             .add_service(bounded!(AuditServiceServer))
             .add_service(bounded!(SessionServiceServer))
-            .add_service(bounded!(SystemServiceServer));
+            .add_service(bounded!(SystemServiceServer))
+            .add_service(bounded!(KeyServiceServer));
     }
     if reflection {
         let described = tonic_reflection::server::Builder::configure()
@@ -148,5 +176,5 @@ async fn routes(door: Door, plane: Plane, reflection: bool) -> Routes {
             Err(error) => tracing::error!(%error, "reflection is not offered"),
         }
     }
-    routes.prepare()
+    (routes.prepare(), health)
 }

@@ -2,16 +2,17 @@
 
 use tokenbroker_proto::v1::system_service_server::SystemService;
 use tokenbroker_proto::v1::{
-    Decisions, GetSystemStatusRequest, GetSystemStatusResponse, PausedApp, StateCount,
-    TokenEndpoint,
+    self, Decisions, DrainBrokerRequest, GetSystemStatusRequest, GetSystemStatusResponse,
+    PausedApp, ResetBreakerRequest, ResetBreakerResponse, ResumeBrokerRequest, ServingState,
+    StateCount, TokenEndpoint,
 };
 use tonic::{Request, Response, Status};
 
 use super::convert::timestamp;
 use super::serve::Door;
-use super::status;
+use super::{keys, names, status};
 use crate::domain::ids::ProjectId;
-use crate::service::{self, EndpointState};
+use crate::service::{self, EndpointState, LIVE, Replica, Reset, Serving};
 
 #[tonic::async_trait]
 impl SystemService for Door {
@@ -41,7 +42,74 @@ impl SystemService for Door {
             paused_apps: stands.counts.paused_apps.into_iter().map(paused).collect(),
             replica: stands.replica,
             decisions,
+            replicas: stands.replicas.into_iter().map(replica).collect(),
+            rights_epoch: stands.rights_epoch,
+            key_terms: stands.key_terms.into_iter().map(keys::term).collect(),
+            serving: Some(serving(stands.serving)),
+            refused_rows: stands.refused.into_iter().map(keys::refused).collect(),
         }))
+    }
+
+    async fn drain_broker(
+        &self,
+        request: Request<DrainBrokerRequest>,
+    ) -> Result<Response<ServingState>, Status> {
+        let permit = self.manager(&request, &ProjectId::default_project()).await?;
+        let stands = status::or(self.service.set_draining(&permit, true).await)?;
+        Ok(Response::new(serving(stands)))
+    }
+
+    async fn resume_broker(
+        &self,
+        request: Request<ResumeBrokerRequest>,
+    ) -> Result<Response<ServingState>, Status> {
+        let permit = self.manager(&request, &ProjectId::default_project()).await?;
+        let stands = status::or(self.service.set_draining(&permit, false).await)?;
+        Ok(Response::new(serving(stands)))
+    }
+
+    async fn reset_breaker(
+        &self,
+        request: Request<ResetBreakerRequest>,
+    ) -> Result<Response<ResetBreakerResponse>, Status> {
+        let asked = request.get_ref();
+        let reset = match (asked.app.as_str(), asked.endpoint.as_str()) {
+            ("", "") => return Err(which("app", "name an app or a token endpoint")),
+            (_, "") => {
+                let app = status::or(names::resource("app", "apps", &asked.app))?;
+                let permit = self.manager(&request, &app.project).await?;
+                self.service.reset_app(&permit, &app.id).await
+            }
+            ("", endpoint) => {
+                let permit = self.manager(&request, &ProjectId::default_project()).await?;
+                self.service.reset_endpoint(&permit, endpoint).await
+            }
+            _ => return Err(which("endpoint", "name an app or a token endpoint, not both")),
+        };
+        let Reset { endpoint, pause_lifted } = status::or(reset)?;
+        let endpoint = endpoint.unwrap_or_default();
+        Ok(Response::new(ResetBreakerResponse { endpoint, pause_lifted }))
+    }
+}
+
+fn which(field: &'static str, remedy: &str) -> Status {
+    status::of(&service::Error::invalid(field, remedy))
+}
+
+fn serving(stands: Serving) -> ServingState {
+    let Serving { draining, calls, refreshes } = stands;
+    ServingState { draining, calls_in_flight: calls, refreshes_in_flight: refreshes }
+}
+
+fn replica(it: Replica) -> v1::Replica {
+    v1::Replica {
+        name: it.name,
+        version: it.version,
+        start_time: Some(timestamp(it.started_at)),
+        last_seen_time: Some(timestamp(it.seen_at)),
+        live: it.silent < LIVE,
+        draining: it.draining,
+        key_term: it.active_term,
     }
 }
 
@@ -50,8 +118,8 @@ fn decisions(stands: &service::Status) -> Decisions {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     Decisions {
         relaxed: lag.is_some(),
-        epoch: stands.epoch,
-        epoch_lag: (stands.epoch - lane.known_epoch).max(0),
+        epoch: stands.rights_epoch,
+        epoch_lag: (stands.rights_epoch - lane.known_epoch).max(0),
         waiting: count(lane.waiting),
         room: count(lane.room),
         last_commit: lane.last_commit.try_into().ok(),

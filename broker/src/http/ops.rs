@@ -58,7 +58,10 @@ async fn keep_up(figures: PrometheusHandle, tasks: Tasks) {
 
 async fn readiness(State(looked): State<Looked>) -> Response {
     let answers = tokio::time::timeout(PATIENCE, looked.service.is_ready()).await;
-    let (status, words) = standing(looked.tasks.is_stopping(), answers.unwrap_or(false));
+    let (status, words) = match looked.service.is_draining() {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "drained by an operator\n"),
+        false => standing(looked.tasks.is_stopping(), answers.unwrap_or(false)),
+    };
     metrics::ready(status == StatusCode::OK);
     (status, words).into_response()
 }

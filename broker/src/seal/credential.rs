@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::error::SealError;
 use super::key::Key;
 use super::keyring::TermKeys;
+use super::outgrown::Outgrown;
 use super::sealer::Sealer;
 use super::tag::{TAG_LEN, Tag};
 use crate::domain::secret::Secret;
@@ -199,17 +200,31 @@ impl Sealer {
         keyed_hash(self.keyring().active(), kind, id, secret)
     }
 
-    /// Whether a presented credential is the stored one, in constant time. After a match under an old term
-    /// ([`KeyedHash::term`] is not [`active_term`](Self::active_term)) store a new [`hash`](Self::hash): only now is
-    /// the secret at hand.
+    /// Whether a presented credential is the stored one, in constant time. After a match under an old term a new hash
+    /// waits in [`take_outgrown`](Self::take_outgrown): only now is the secret at hand.
     ///
     /// # Errors
-    /// [`SealError::UnknownTerm`] if the key of the stored hash is not in the keyring.
+    /// [`SealError::UnknownTerm`] or [`SealError::NewerTerm`] if the key of the stored hash is not in the keyring.
     pub fn matches(&self, presented: &Presented, stored: &KeyedHash) -> Result<bool, SealError> {
         let keyring = self.keyring();
         let keys = keyring.term(stored.term())?;
         let found = keyed_hash(keys, presented.kind, &presented.id, &presented.secret);
-        Ok(found.0.same(&stored.0).into())
+        let matches = bool::from(found.0.same(&stored.0));
+        if matches && keys.number != keyring.active_term() {
+            let Presented { kind, id, secret } = presented;
+            let new = self.hash(*kind, id, secret);
+            self.note_outgrown(Outgrown { kind: *kind, id: id.clone(), old: *stored, new });
+        }
+        Ok(matches)
+    }
+
+    /// A hash under the active term that no secret has: for what can never be used again, so that it needs no old key.
+    pub fn impossible_hash(&self) -> KeyedHash {
+        let mut bytes = [0; TAG_LEN];
+        let (head, code) = bytes.split_at_mut(4);
+        head.copy_from_slice(&self.active_term().to_be_bytes());
+        self.entropy().fill(code);
+        KeyedHash(Tag::of(bytes))
     }
 
     /// The work of [`matches`](Self::matches) for an id that is not in the store, so that it takes as long.

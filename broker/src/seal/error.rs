@@ -17,10 +17,12 @@ pub enum SealError {
     /// The value was sealed by an algorithm that this program does not know.
     #[error("sealed value uses algorithm {0}, which is unknown here")]
     UnknownAlgorithm(u8),
-    /// The key of this term is not in the keyring. Another replica may have added it: reload the keyring and try
-    /// again.
+    /// The key of this term was removed, or never was in the keyring.
     #[error("key term {0} is not in the keyring")]
     UnknownTerm(u32),
+    /// The term is newer than all in the keyring at hand. Another replica may have added it: read the keyring again.
+    #[error("key term {0} is newer than the keyring at hand")]
+    NewerTerm(u32),
     /// The value was changed, moved here from another place, or replaced by an older one.
     #[error("integrity check failed: the value was changed or does not belong here")]
     Integrity,

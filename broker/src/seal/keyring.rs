@@ -1,9 +1,11 @@
 //! The keys of this instance, one per term, and their form at rest: each sealed by the key-encryption key.
 //!
-//! Never leaves with a key in clear and knows no table: it takes and gives rows. Invariant: exactly one term is active
-//! and it is the newest; the flag is authenticated with the key, so that a database writer cannot make us seal under
-//! an old one. A change of the key-encryption key rewrites these rows and nothing else. Next: `sealer` uses the keys.
+//! Never leaves with a key in clear and knows no table: it takes and gives rows. Invariant: exactly one term is active;
+//! it is the newest but for one that may be pending, which brokers learn to open before anybody seals under it. What a
+//! term is, is authenticated with its key, so that a database writer cannot make us seal under an old one. A change of
+//! the key-encryption key rewrites these rows and nothing else. Next: `sealer` uses the keys.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -81,8 +83,8 @@ pub enum KeyringError {
     /// The same term twice, or number 0.
     #[error("key term {0} is not a term number, or is there twice")]
     Number(u32),
-    /// No row is active, or one that is not the newest: a row is missing or an old one was put back.
-    #[error("the newest key term, and no other, must be active; a row is missing or out of date")]
+    /// No row is active, two are, or more than one is newer: a row is missing or an old one was put back.
+    #[error("one key term must be active, and at most one newer; a row is missing or out of date")]
     Active,
     /// The term is not there, or is active and must stay.
     #[error("key term {0} is unknown or active and cannot be removed")]
@@ -90,6 +92,9 @@ pub enum KeyringError {
     /// All 2^32 - 1 numbers are used.
     #[error("no further key terms")]
     Exhausted,
+    /// There is one that is not in use yet, or none.
+    #[error("the newest key term is {0}")]
+    Pending(&'static str),
 }
 
 impl Keyring {
@@ -111,56 +116,65 @@ impl Keyring {
         instance: [u8; 16],
         rows: Vec<SealedTerm>,
     ) -> Result<Self, KeyringError> {
+        if rows.is_empty() {
+            return Err(KeyringError::Empty);
+        }
+        if let Some(row) = rows.iter().find(|row| row.term < FIRST_TERM) {
+            return Err(KeyringError::Number(row.term));
+        }
+        let mut flagged = rows.iter().filter(|row| row.active).map(|row| row.term);
+        let (Some(number), None) = (flagged.next(), flagged.next()) else {
+            return Err(KeyringError::Active);
+        };
         let cipher = kek.cipher(&instance);
         let mut terms = BTreeMap::new();
-        let mut active = None;
         for row in &rows {
-            let keys = Arc::new(TermKeys::open(kek, &cipher, &instance, row)?);
-            if row.active && active.replace(Arc::clone(&keys)).is_some() {
-                return Err(KeyringError::Active);
-            }
+            let keys = Arc::new(TermKeys::open(kek, &cipher, &instance, (row, number))?);
             if terms.insert(row.term, keys).is_some() {
                 return Err(KeyringError::Number(row.term));
             }
         }
-        let newest = *terms.keys().next_back().ok_or(KeyringError::Empty)?;
-        match active {
-            Some(active) if active.number == newest => Ok(Self { instance, active, terms }),
-            _ => Err(KeyringError::Active),
-        }
+        let newer = terms.keys().filter(|term| **term > number).count();
+        let active = terms.get(&number).filter(|_| newer <= 1).ok_or(KeyringError::Active)?;
+        Ok(Self { instance, active: Arc::clone(active), terms })
     }
 
     /// All rows sealed anew, by `kek`: they replace the stored ones in one transaction. Nothing else changes.
     pub fn rewrap(&self, kek: &Kek, entropy: &Entropy) -> Vec<SealedTerm> {
         let cipher = kek.cipher(&self.instance);
-        let row = |keys: &Arc<TermKeys>| {
-            let active = keys.number == self.active.number;
-            SealedTerm {
-                term: keys.number,
-                sealed: keys.seal(&cipher, &self.instance, active, entropy),
-                kek_id: kek.id().to_owned(),
-                active,
-            }
+        let row = |keys: &Arc<TermKeys>| SealedTerm {
+            term: keys.number,
+            sealed: keys.seal(&cipher, &self.instance, self.active.number, entropy),
+            kek_id: kek.id().to_owned(),
+            active: keys.number == self.active.number,
         };
         self.terms.values().map(row).collect()
     }
 
-    /// This keyring with a new term, which is active from now on, and all its rows. Commit the rows before using it.
+    /// This keyring with a new term, which can be opened from now on and is not sealed under before
+    /// [`activated`](Self::activated). Commit its rows before using it.
     ///
     /// # Errors
-    /// [`KeyringError::Exhausted`] after 2^32 - 1 terms.
-    pub fn add_term(
-        &self,
-        kek: &Kek,
-        entropy: &Entropy,
-    ) -> Result<(Self, Vec<SealedTerm>), KeyringError> {
+    /// [`KeyringError::Pending`] if there is one already, [`KeyringError::Exhausted`] after 2^32 - 1 terms.
+    pub fn with_term(&self, entropy: &Entropy) -> Result<Self, KeyringError> {
+        if self.pending_term().is_some() {
+            return Err(KeyringError::Pending("pending already"));
+        }
         let number = self.active.number.checked_add(1).ok_or(KeyringError::Exhausted)?;
         let keys = Arc::new(TermKeys::new(number, Key::fresh(entropy), &self.instance));
         let mut ring = self.clone();
-        ring.terms.insert(number, Arc::clone(&keys));
-        ring.active = keys;
-        let rows = ring.rewrap(kek, entropy);
-        Ok((ring, rows))
+        ring.terms.insert(number, keys);
+        Ok(ring)
+    }
+
+    /// This keyring with its pending term active. Commit its rows before using it.
+    ///
+    /// # Errors
+    /// [`KeyringError::Pending`] if there is none.
+    pub fn activated(&self) -> Result<Self, KeyringError> {
+        let pending = self.pending_term().and_then(|term| self.terms.get(&term));
+        let keys = pending.ok_or(KeyringError::Pending("active already"))?;
+        Ok(Self { active: Arc::clone(keys), ..self.clone() })
     }
 
     /// This keyring without a term that nothing stored names any more: no value, no rights MAC and no credential hash.
@@ -181,6 +195,16 @@ impl Keyring {
         self.active.number
     }
 
+    /// The newest term that values can be opened under.
+    pub fn newest_term(&self) -> u32 {
+        self.terms.keys().next_back().copied().unwrap_or(self.active.number)
+    }
+
+    /// The term that is to become active, if there is one.
+    pub fn pending_term(&self) -> Option<u32> {
+        Some(self.newest_term()).filter(|newest| *newest > self.active.number)
+    }
+
     /// All terms, oldest first.
     pub fn terms(&self) -> impl Iterator<Item = u32> {
         self.terms.keys().copied()
@@ -193,7 +217,11 @@ impl Keyring {
 
     /// The keys of a term that a stored value names.
     pub(super) fn term(&self, number: u32) -> Result<&TermKeys, SealError> {
-        self.terms.get(&number).map(AsRef::as_ref).ok_or(SealError::UnknownTerm(number))
+        let keys = self.terms.get(&number).map(AsRef::as_ref);
+        keys.ok_or_else(|| match number > self.newest_term() {
+            true => SealError::NewerTerm(number),
+            false => SealError::UnknownTerm(number),
+        })
     }
 
     /// The id of this instance.
@@ -225,17 +253,14 @@ impl TermKeys {
         kek: &Kek,
         cipher: &Xaes256Gcm,
         instance: &[u8; 16],
-        row: &SealedTerm,
+        (row, active): (&SealedTerm, u32),
     ) -> Result<Self, KeyringError> {
         let term = row.term;
-        if term < FIRST_TERM {
-            return Err(KeyringError::Number(term));
-        }
         if row.kek_id != kek.id() {
             let (sealed_by, given) = (row.kek_id.clone(), kek.id().to_owned());
             return Err(KeyringError::OtherKek { term, sealed_by, given });
         }
-        open_root(cipher, instance, row)
+        open_root(cipher, instance, (row, active))
             .map(|root| Self::new(term, root, instance))
             .map_err(|why| KeyringError::Unopenable { term, why })
     }
@@ -245,7 +270,7 @@ impl TermKeys {
         &self,
         cipher: &Xaes256Gcm,
         instance: &[u8; 16],
-        active: bool,
+        active: u32,
         entropy: &Entropy,
     ) -> Sealed {
         let associated = place_of(self.number, active).associated_data(instance, KEK_TERM);
@@ -254,20 +279,29 @@ impl TermKeys {
     }
 }
 
-fn open_root(cipher: &Xaes256Gcm, instance: &[u8; 16], row: &SealedTerm) -> Result<Key, SealError> {
+fn open_root(
+    cipher: &Xaes256Gcm,
+    instance: &[u8; 16],
+    (row, active): (&SealedTerm, u32),
+) -> Result<Key, SealError> {
     let envelope = Envelope::parse(&row.sealed)?;
     if envelope.term() != KEK_TERM {
         return Err(SealError::UnknownTerm(envelope.term()));
     }
-    let associated = place_of(row.term, row.active).associated_data(instance, KEK_TERM);
+    let associated = place_of(row.term, active).associated_data(instance, KEK_TERM);
     let root = envelope.open(cipher, associated.as_bytes())?;
     Key::from_slice(&root).ok_or(SealError::Integrity)
 }
 
-/// The place of a term key. Its generation says whether it is active, which binds the flag to the key.
-fn place_of(term: u32, active: bool) -> Place {
+/// The place of a term key. Its generation says what the term is beside the active one: retired, active or pending.
+fn place_of(term: u32, active: u32) -> Place {
     let row = u128::from(term).to_be_bytes();
-    Place { table: "keyring", column: "key", row, generation: u64::from(active) }
+    let generation = match term.cmp(&active) {
+        Ordering::Less => 0,
+        Ordering::Equal => 1,
+        Ordering::Greater => 2,
+    };
+    Place { table: "keyring", column: "key", row, generation }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::domain::guarded::{Canonical, Guarded, Rights};
 
 use super::error::SealError;
 use super::keyring::TermKeys;
+use super::refused::RefusedRow;
 use super::sealer::Sealer;
 use super::tag::{TAG_LEN, Tag};
 
@@ -58,9 +59,29 @@ impl Sealer {
     /// # Errors
     /// As [`check_mac`](Self::check_mac).
     pub fn admit<T: Rights>(&self, row: Guarded<T>) -> Result<T, SealError> {
-        let mac = RightsMac::from_bytes(row.mac())?;
-        self.check_mac(&Canonical::of(row.unchecked()), &mac)?;
+        let name = || RefusedRow::new(T::TABLE, "mac", row.unchecked().row());
+        let fits = RightsMac::from_bytes(row.mac())
+            .and_then(|mac| self.check_mac(&Canonical::of(row.unchecked()), &mac));
+        match fits {
+            Ok(()) => self.clear_refused(name),
+            Err(error) => {
+                self.note_refused(name());
+                return Err(error);
+            }
+        }
         Ok(row.into_unchecked())
+    }
+
+    /// The same row with a MAC under the active term, once the one it has fits; `None` if it is under that already.
+    ///
+    /// A row whose MAC does not fit stays as it is: to sign it would make genuine what somebody put there.
+    ///
+    /// # Errors
+    /// As [`check_mac`](Self::check_mac).
+    pub fn resign<T: Rights>(&self, row: Guarded<T>) -> Result<Option<RightsMac>, SealError> {
+        let term = RightsMac::from_bytes(row.mac()).map(|mac| mac.term());
+        let row = self.admit(row)?;
+        Ok((term? != self.active_term()).then(|| self.mac(&Canonical::of(&row))))
     }
 
     /// The MAC over a row's rights, under the active term.
@@ -73,7 +94,8 @@ impl Sealer {
     /// Checks a row's rights against the MAC stored beside it, before any of them is believed.
     ///
     /// # Errors
-    /// [`SealError::Integrity`] if any column, the row's id or its version was changed; [`SealError::UnknownTerm`].
+    /// [`SealError::Integrity`] if any column, the row's id or its version was changed; [`SealError::UnknownTerm`] or
+    /// [`SealError::NewerTerm`].
     pub fn check_mac(&self, rights: &Canonical, stored: &RightsMac) -> Result<(), SealError> {
         let keyring = self.keyring();
         let keys = keyring.term(stored.term())?;

@@ -12,7 +12,9 @@ use zeroize::{Zeroize, Zeroizing};
 use super::envelope::{self, Envelope};
 use super::error::SealError;
 use super::keyring::Keyring;
+use super::outgrown::{Outgrown, Waiting};
 use super::place::Place;
+use super::refused::{Refused, RefusedRow};
 use crate::domain::secret::{Sealed, Secret};
 use crate::entropy::Entropy;
 
@@ -23,12 +25,19 @@ pub struct Sealer(Arc<Inner>);
 struct Inner {
     keyring: ArcSwap<Keyring>,
     entropy: Entropy,
+    refused: Refused,
+    outgrown: Waiting,
 }
 
 impl Sealer {
     /// A sealer that takes its keys from `keyring` and its nonces from `entropy`.
     pub fn new(keyring: Keyring, entropy: Entropy) -> Self {
-        Self(Arc::new(Inner { keyring: ArcSwap::from_pointee(keyring), entropy }))
+        Self(Arc::new(Inner {
+            keyring: ArcSwap::from_pointee(keyring),
+            entropy,
+            refused: Refused::default(),
+            outgrown: Waiting::default(),
+        }))
     }
 
     /// The keyring in use.
@@ -36,10 +45,20 @@ impl Sealer {
         self.0.keyring.load_full()
     }
 
+    /// The id of the instance whose keys these are.
+    pub fn instance(&self) -> [u8; 16] {
+        *self.keyring().instance()
+    }
+
     /// Goes on with another state of the same instance's keyring, once its rows are committed. Calls that have begun
     /// end with the keys they began with.
     pub fn adopt(&self, keyring: Keyring) {
         self.0.keyring.store(Arc::new(keyring));
+    }
+
+    /// Where nonces come from.
+    pub(super) fn entropy(&self) -> &Entropy {
+        &self.0.entropy
     }
 
     /// The term under which values are sealed now.
@@ -104,6 +123,31 @@ impl Sealer {
             return Ok(None);
         }
         self.seal_bytes(place, &self.open_bytes(place, sealed)?).map(Some)
+    }
+
+    /// The first rows that were refused since the start and have not fitted since.
+    pub fn refused(&self) -> Vec<RefusedRow> {
+        self.0.refused.all()
+    }
+
+    /// Notes a row that was refused, by whoever found that out.
+    pub fn note_refused(&self, row: RefusedRow) {
+        self.0.refused.note(row);
+    }
+
+    /// A noted row fits after all.
+    pub(super) fn clear_refused(&self, row: impl FnOnce() -> RefusedRow) {
+        self.0.refused.clear(row);
+    }
+
+    /// The hashes under older terms that were matched since this was asked last, made anew.
+    pub fn take_outgrown(&self) -> Vec<Outgrown> {
+        self.0.outgrown.take()
+    }
+
+    /// Keeps one of them until it is taken.
+    pub(super) fn note_outgrown(&self, outgrown: Outgrown) {
+        self.0.outgrown.add(outgrown);
     }
 
     /// The term that a value says it is sealed under; nothing is verified.

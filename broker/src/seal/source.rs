@@ -25,10 +25,13 @@ const OTHERS: u32 = 0o077;
 /// group-read bit although no group may read.
 const OTHERS_BEYOND_ACL: u32 = 0o037;
 
+/// The variable in which systemd says where credentials are.
+pub(super) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
 /// Looks a variable of the environment up. The program passes `&|name| std::env::var_os(name)`.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// Where the key-encryption key is read from, once, at start.
+/// Where a key-encryption key is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// A file that only its owner may read.
@@ -190,11 +193,11 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 }
 
 fn credential_path(name: &str, environment: Environment<'_>) -> Result<PathBuf, SourceError> {
-    const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
     if name.is_empty() || name.contains('/') || name == "." || name == ".." {
         return Err(SourceError::Name(name.to_owned()));
     }
-    let directory = environment(DIRECTORY).ok_or_else(|| SourceError::Unset(DIRECTORY.into()))?;
+    let directory =
+        environment(CREDENTIALS).ok_or_else(|| SourceError::Unset(CREDENTIALS.into()))?;
     Ok(PathBuf::from(directory).join(name))
 }
 

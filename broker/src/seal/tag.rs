@@ -26,6 +26,11 @@ impl Tag {
         Self(bytes)
     }
 
+    /// These bytes, whatever they are.
+    pub(super) const fn of(bytes: [u8; TAG_LEN]) -> Self {
+        Self(bytes)
+    }
+
     /// A stored tag.
     ///
     /// # Errors

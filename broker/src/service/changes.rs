@@ -10,16 +10,19 @@ use crate::domain::caller::Caller;
 use crate::domain::credential::Credential;
 use crate::domain::guarded::{Guarded, Rights};
 use crate::domain::ids::{AccountId, AppId, CallerId};
-use crate::seal::Sealer;
+use crate::seal::{SealError, Sealer};
 use crate::store::{Error, Result, Tx};
 
 /// Checks a row inside a transaction.
 pub(super) fn admit<T: Rights>(sealer: &Sealer, row: Guarded<T>) -> Result<T> {
     let id = row.unchecked().row();
-    sealer.admit(row).map_err(|_| Error::Corrupt {
-        table: T::TABLE,
-        column: "mac",
-        id: uuid::Uuid::from_bytes(id).to_string(),
+    sealer.admit(row).map_err(|error| match error {
+        SealError::NewerTerm(_) => Error::Busy,
+        _ => Error::Corrupt {
+            table: T::TABLE,
+            column: "mac",
+            id: uuid::Uuid::from_bytes(id).to_string(),
+        },
     })
 }
 

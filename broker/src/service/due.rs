@@ -46,6 +46,9 @@ impl Service {
     /// [`Error::Unavailable`].
     pub async fn start_due(&self, slots: &Arc<Semaphore>) -> Result<Look, Error> {
         let mut look = Look::default();
+        if self.is_draining() {
+            return Ok(look);
+        }
         let gates = self.read().await?.app_gates().await?;
         for (app, gate) in gates {
             let shut = match believed_gate(gate, self.now()) {

@@ -185,6 +185,11 @@ impl Error {
         self.reason() as i32
     }
 
+    /// An operator has taken this process out of service.
+    pub const fn draining() -> Self {
+        Self::Unavailable(store::Error::Busy)
+    }
+
     /// The broker is at fault, because of `cause`.
     pub fn ours(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Ours(Arc::from(cause.into()))
@@ -193,7 +198,11 @@ impl Error {
 
 impl From<SealError> for Error {
     fn from(error: SealError) -> Self {
-        Self::ours(error)
+        match error {
+            // Another broker has added the term; this one reads the keyring every second.
+            SealError::NewerTerm(_) => Self::Unavailable(store::Error::Busy),
+            error => Self::ours(error),
+        }
     }
 }
 

@@ -43,6 +43,11 @@ pub(super) struct Flight {
 pub(super) struct Landing(watch::Receiver<Option<Landed>>);
 
 impl Flights {
+    /// How many are in the air.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Takes the account's place in the air, or joins whoever has it.
     pub(super) fn board(&self, account: AccountId) -> Boarding {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);

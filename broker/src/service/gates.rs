@@ -109,6 +109,22 @@ impl Gates {
         all
     }
 
+    /// Forgets the failures of a token endpoint. False if it was not asked since the start.
+    pub(super) fn reset(&self, endpoint: &str) -> bool {
+        let mut state = self.state();
+        let Some((_, breaker)) = state.endpoints.get_mut(endpoint) else { return false };
+        if breaker.shut_until().is_some() {
+            metrics::breaker(false);
+        }
+        breaker.answered();
+        true
+    }
+
+    /// The token endpoint that an app was last asked for at; `None` if it was not since the start.
+    pub(super) fn endpoint_of(&self, app: AppId) -> Option<String> {
+        self.state().endpoint_of.get(&app).cloned()
+    }
+
     /// How a token endpoint stands; `None` if it was not asked since the start.
     pub(super) fn endpoint(&self, endpoint: &Url) -> Option<EndpointState> {
         let name = name_of(endpoint);
@@ -226,5 +242,25 @@ mod tests {
         assert!(matches!(gates.enter(&url, app, Urgency::Wanted, probe), Entry::Shut(_)));
         pass.report(true, probe, &mut dice);
         assert_eq!((gates.worth(app, 9, probe), gates.endpoints()[0].failures), (9, 0));
+    }
+
+    #[test]
+    fn an_endpoint_that_was_reset_is_asked_at_once_like_one_that_never_failed() {
+        let (gates, url, app) = gates();
+        let mut dice = Entropy::seeded(3);
+        for at in 0..5 {
+            let now = NOW.after(Duration::from_secs(at));
+            let Entry::Passed(pass) = gates.enter(&url, app, Urgency::Forced, now) else {
+                panic!()
+            };
+            pass.report(false, now, &mut dice);
+        }
+        let shut = NOW.after(Duration::from_secs(4));
+        assert!(matches!(gates.enter(&url, app, Urgency::Wanted, shut), Entry::Shut(_)));
+        assert!(!gates.reset("other.example:443/"), "nobody asked there");
+        let endpoint = gates.endpoint_of(app).unwrap();
+        assert!(gates.reset(&endpoint));
+        assert!(matches!(gates.enter(&url, app, Urgency::Wanted, shut), Entry::Passed(_)));
+        assert_eq!(gates.endpoints()[0].failures, 0);
     }
 }

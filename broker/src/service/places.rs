@@ -15,16 +15,12 @@ pub(super) fn client_secret(id: AppSecretId, app: AppId) -> Place {
 }
 
 /// A refresh token of one generation of an account.
-pub(super) fn refresh_token(id: GrantId, account: AccountId, generation: i64) -> Place {
+pub fn refresh_token(id: GrantId, account: AccountId, generation: i64) -> Place {
     place("grants", "refresh_token", owned(&[&id.bytes(), &account.bytes()]), generation)
 }
 
 /// An access token of one generation of an account, for one audience.
-pub(super) fn access_token(
-    id: TokenId,
-    (account, audience): (AccountId, &str),
-    generation: i64,
-) -> Place {
+pub fn access_token(id: TokenId, (account, audience): (AccountId, &str), generation: i64) -> Place {
     let row = owned(&[&id.bytes(), &account.bytes(), audience.as_bytes()]);
     place("access_tokens", "sealed", row, generation)
 }

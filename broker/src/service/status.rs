@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::domain::account::Standing;
 use crate::domain::caller::Manage;
-use crate::service::EndpointState;
-use crate::service::{Error, Service};
-use crate::store::{Counts, LaneState, RELAXED_LAG};
+use crate::seal::RefusedRow;
+use crate::service::{EndpointState, Error, Service, Serving, TermView, key_status};
+use crate::store::{Counts, LaneState, RELAXED_LAG, Replica};
 
 /// How the broker stands.
 #[derive(Clone, Debug)]
@@ -27,12 +27,20 @@ pub struct Status {
     pub endpoints: Vec<EndpointState>,
     /// This process among those that share the store.
     pub replica: String,
-    /// The rights epoch.
-    pub epoch: i64,
     /// How this process's decisions go.
     pub lane: LaneState,
     /// How long a revocation may take to act, if answers may leave before their record is durable.
     pub relaxed_lag: Option<Duration>,
+    /// All of them.
+    pub replicas: Vec<Replica>,
+    /// Rises with every change of rights.
+    pub rights_epoch: i64,
+    /// The terms of the keyring, without what is under them.
+    pub key_terms: Vec<TermView>,
+    /// Whether and how this process serves.
+    pub serving: Serving,
+    /// Rows that were changed behind the broker's back, as far as this process has met them.
+    pub refused: Vec<RefusedRow>,
 }
 
 impl Service {
@@ -44,7 +52,8 @@ impl Service {
         let now = self.parts.clock.now();
         let mut conn = self.read().await?;
         let counts = conn.counts(permit.project(), now).await?;
-        let epoch = conn.rights_epoch().await?;
+        let replicas = conn.replicas().await?;
+        let rights_epoch = conn.rights_epoch().await?;
         drop(conn);
         let due = self.due_depth().await?;
         let schema_version = self.parts.store.schema_version();
@@ -57,9 +66,13 @@ impl Service {
             due,
             endpoints: self.gates.endpoints(),
             replica: self.parts.replica.clone(),
-            epoch,
             lane: self.parts.store.lane_state(),
             relaxed_lag: self.parts.decisions.relaxed.then_some(RELAXED_LAG),
+            replicas,
+            rights_epoch,
+            key_terms: key_status::terms(&self.parts.sealer.keyring()),
+            serving: self.serving(),
+            refused: self.parts.sealer.refused(),
         })
     }
 

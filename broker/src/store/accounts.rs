@@ -43,6 +43,8 @@ statements! {
         subject = $7, authority = $8, disabled = $9, standing = $10, provider_code = $11, provider_message = $12,
         version = $13, updated_at = $14, mac = $15 where id = $1 and version = $13 - 1";
     DELETE_ACCOUNT = "delete from accounts where id = $1 and version = $2";
+    ACCOUNTS_OF_TERM = concat!("select ", account_columns!(), " from accounts where substr(mac, 1, 4) = $1 and id > $2
+        order by id limit $3");
 }
 
 impl Conn {
@@ -99,6 +101,20 @@ impl Conn {
         let rows = all!(self, ACCOUNTS => AccountRow; project.as_str(); page.after(); state; page.limit())?;
         let accounts = rows.into_iter().map(AccountRow::read).collect::<Result<Vec<_>>>()?;
         Ok(page.page(accounts, |account| account.unchecked().name.to_string()))
+    }
+
+    /// Those whose MAC is under a key term, by row, after the row `after`; each may be unreadable by itself.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn accounts_of_term(
+        &mut self,
+        (term, after): (u32, [u8; 16]),
+        limit: i64,
+    ) -> Result<Vec<(Vec<u8>, Result<Guarded<Account>>)>> {
+        let term = term.to_be_bytes().to_vec();
+        let rows = all!(self, ACCOUNTS_OF_TERM => AccountRow; term; after.to_vec(); limit)?;
+        Ok(rows.into_iter().map(|row| (row.id.clone(), row.read())).collect())
     }
 }
 

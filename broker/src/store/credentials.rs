@@ -37,6 +37,8 @@ statements! {
         where id = $1 and version = $9 - 1";
     TOUCH_CREDENTIAL = "update credentials set last_used_at = $2, last_used_from = $3 where id = $1";
     DELETE_CREDENTIAL = "delete from credentials where id = $1";
+    CREDENTIALS_OF_TERM = concat!("select ", credential_columns!(), " from credentials where substr(mac, 1, 4) = $1
+        and id > $2 order by id limit $3");
 }
 
 impl Conn {
@@ -85,6 +87,20 @@ impl Conn {
         let project = project.as_str();
         let rows = all!(self, CREDENTIALS => CredentialRow; project; page.after(); page.limit())?;
         page_of(rows, page)
+    }
+
+    /// Those whose MAC is under a key term, by row, after the row `after`; each may be unreadable by itself.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn credentials_of_term(
+        &mut self,
+        (term, after): (u32, [u8; 16]),
+        limit: i64,
+    ) -> Result<Vec<(Vec<u8>, Result<Guarded<Credential>>)>> {
+        let term = term.to_be_bytes().to_vec();
+        let rows = all!(self, CREDENTIALS_OF_TERM => CredentialRow; term; after.to_vec(); limit)?;
+        Ok(rows.into_iter().map(|row| (row.id.clone(), row.read())).collect())
     }
 }
 

@@ -343,7 +343,7 @@ async fn transact(
 async fn limit(tx: &mut Tx, group: &mut [Waiting]) -> Result<()> {
     let mut opened: HashMap<CredentialId, (i64, i64)> = HashMap::new();
     for waiting in group.iter_mut().filter(|it| it.verdict == Verdict::Stands) {
-        let Decision { session: Some(session), limits, .. } = &waiting.decision else { continue };
+        let Decision { session: Some(session), limits, .. } = &*waiting.decision else { continue };
         if limits.is_none() {
             continue;
         }

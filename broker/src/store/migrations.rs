@@ -36,6 +36,7 @@ const TWINS: &[Twin] = &[
     twin!(4, "caller identities", "0004_caller_identities.sql"),
     twin!(5, "audit chains", "0005_audit_chains.sql"),
     twin!(6, "session ends", "0006_session_ends.sql"),
+    twin!(7, "keys", "0007_keys.sql"),
     twin!(8, "login limits", "0008_login_limits.sql"),
 ];
 

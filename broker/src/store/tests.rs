@@ -17,4 +17,5 @@ mod refreshes;
 mod rights;
 mod samples;
 mod schema;
+mod terms;
 mod writing;

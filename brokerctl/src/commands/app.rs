@@ -13,6 +13,7 @@ use crate::secrets;
 use crate::session::{Session, all_pages};
 use crate::views::Deleted;
 use crate::views::app::{AppView, AppsView, PresetsView, VerifiedView};
+use crate::views::drain::ResetView;
 use crate::when;
 
 const SECRET_ENV: &str = "TOKEN_BROKER_CLIENT_SECRET";
@@ -44,6 +45,9 @@ pub(crate) enum App {
     RemoveSecret(WhichSecret),
     /// Removes an app that no account uses
     Delete(Delete),
+    /// Has an app's provider asked again at once that was left alone
+    #[command(after_help = RESET_HELP)]
+    ResetBreaker(Which),
     /// Lists the providers the broker knows by itself
     Presets,
 }
@@ -57,6 +61,13 @@ Examples:
 The client secret is never an argument: --client-secret-file FILE, `-` for stdin, the
 environment variable TOKEN_BROKER_CLIENT_SECRET, or the prompt.
 Register the redirect URI that is shown at the provider.";
+
+const RESET_HELP: &str = "\
+An app that its provider refused, or that was asked for silence, is left alone until a time that
+`brokerctl status` shows; so is a token endpoint that failed. This lifts the pause of the app for
+all brokers, and forgets the failures of its endpoint in the broker that --server names. If the
+provider still fails, it is left alone again.";
+
 /// One app.
 #[derive(Args, Debug)]
 pub(crate) struct Which {
@@ -136,6 +147,7 @@ impl App {
             Self::List => list(session).await,
             Self::Verify(which) => verify(session, &which.app).await,
             Self::Delete(delete) => delete.run(session).await,
+            Self::ResetBreaker(which) => reset_breaker(session, &which.app).await,
             Self::Show(which) => {
                 let ask = v1::GetAppRequest { name: session.app(&which.app) };
                 let app = session.admin.ask(apps.get_app(ask)).await?;
@@ -224,6 +236,12 @@ impl Delete {
         session.admin.ask(session.admin.apps().delete_app(ask)).await?;
         session.out.show(&Deleted { deleted: name })
     }
+}
+
+async fn reset_breaker(session: &Session, app: &str) -> Result<(), Failure> {
+    let ask = v1::ResetBreakerRequest { app: session.app(app), endpoint: String::new() };
+    let reset = session.admin.ask(session.admin.system().reset_breaker(ask)).await?;
+    session.out.show(&ResetView::from(reset))
 }
 
 async fn list(session: &Session) -> Result<(), Failure> {

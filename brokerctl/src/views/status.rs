@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use token_broker_client::v1;
 
+use super::drain::ServingView;
+use super::key::{RefusedView, TermView};
 use super::some;
 use crate::output::{Screen, View};
 use crate::when::{iso, seconds};
@@ -31,6 +33,11 @@ pub(crate) struct StatusView {
     endpoints: Vec<EndpointView>,
     paused_apps: Vec<PausedView>,
     decisions: Option<DecisionsView>,
+    replicas: Vec<ReplicaView>,
+    rights_epoch: i64,
+    key_terms: Vec<TermView>,
+    serving: Option<ServingView>,
+    refused_rows: Vec<RefusedView>,
 }
 
 /// How the broker that answers decides and records what it hands out.
@@ -44,6 +51,43 @@ struct DecisionsView {
     last_commit_ms: Option<f64>,
     chain: String,
     relaxed_lag_ms: Option<f64>,
+}
+
+/// A broker process among those that share the store.
+#[derive(Serialize)]
+struct ReplicaView {
+    name: String,
+    version: String,
+    start_time: Option<String>,
+    last_seen_time: Option<String>,
+    live: bool,
+    draining: bool,
+    key_term: u32,
+}
+
+impl From<v1::Replica> for ReplicaView {
+    fn from(of: v1::Replica) -> Self {
+        Self {
+            name: of.name,
+            version: of.version,
+            start_time: iso(of.start_time),
+            last_seen_time: iso(of.last_seen_time),
+            live: of.live,
+            draining: of.draining,
+            key_term: of.key_term,
+        }
+    }
+}
+
+impl ReplicaView {
+    fn words(&self, screen: &Screen) -> String {
+        let state = match (self.live, self.draining) {
+            (false, _) => format!("silent, last seen {}", screen.time(&self.last_seen_time)),
+            (true, true) => "drained".to_owned(),
+            (true, false) => format!("up, started {}", screen.time(&self.start_time)),
+        };
+        format!("{} {}: {state}", self.name, self.version)
+    }
 }
 
 /// A token endpoint, as the broker that answers sees it.
@@ -95,6 +139,11 @@ impl From<v1::GetSystemStatusResponse> for StatusView {
             endpoints: status.endpoints.into_iter().map(Into::into).collect(),
             paused_apps: status.paused_apps.into_iter().map(Into::into).collect(),
             decisions: status.decisions.map(Into::into),
+            replicas: status.replicas.into_iter().map(Into::into).collect(),
+            rights_epoch: status.rights_epoch,
+            key_terms: status.key_terms.into_iter().map(Into::into).collect(),
+            serving: status.serving.map(Into::into),
+            refused_rows: status.refused_rows.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -147,13 +196,21 @@ impl View for StatusView {
             0 => String::new(),
             count => format!("{count}: a refresh was sent and its answer never came"),
         };
+        let brokers = self.replicas.iter().map(|it| it.words(screen)).collect::<Vec<_>>();
+        let terms = self.key_terms.iter().map(TermView::words).collect::<Vec<_>>();
+        let keys = if terms.is_empty() { self.key_term.to_string() } else { terms.join(", ") };
+        let refused = self.refused_rows.iter().map(RefusedView::words).collect::<Vec<_>>();
         screen.record(&[
             ("Broker", format!("{} (brokerctl {})", self.version, self.client_version)),
             ("Process", self.replica.clone().unwrap_or_default()),
             ("Started", screen.time(&self.start_time)),
+            ("Serving", self.serving.as_ref().map(ServingView::words).unwrap_or_default()),
+            ("Brokers", brokers.join("\n")),
             ("Store", format!("{}, schema {}", self.store_engine, self.schema_version)),
             ("Consent pages", self.public_uri.clone()),
-            ("Key term", self.key_term.to_string()),
+            ("Key terms", keys),
+            ("Rights epoch", self.rights_epoch.to_string()),
+            ("Damaged rows", refused.join("\n")),
             ("Apps", self.apps.to_string()),
             ("Refused apps", self.rejected_apps.join(" ")),
             ("Apps left alone", paused.collect::<Vec<_>>().join("\n")),

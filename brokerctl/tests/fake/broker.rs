@@ -17,6 +17,7 @@ use tokenbroker_proto::v1::consent_service_server::{ConsentService, ConsentServi
 use tokenbroker_proto::v1::credential_service_server::{
     CredentialService, CredentialServiceServer,
 };
+use tokenbroker_proto::v1::key_service_server::{KeyService, KeyServiceServer};
 use tokenbroker_proto::v1::session_service_server::{SessionService, SessionServiceServer};
 use tokenbroker_proto::v1::system_service_server::{SystemService, SystemServiceServer};
 use tokenbroker_proto::v1::token_service_server::{TokenService, TokenServiceServer};
@@ -80,6 +81,7 @@ impl Fake {
             .add_service(AuditServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SystemServiceServer::new(self.clone()))
+            .add_service(KeyServiceServer::new(self.clone()))
             .add_service(TokenServiceServer::new(self.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let mut tasks = JoinSet::new();
@@ -251,6 +253,16 @@ answers! { SessionService {
 } }
 answers! { SystemService {
     get_system_status(GetSystemStatusRequest) -> GetSystemStatusResponse;
+    drain_broker(DrainBrokerRequest) -> ServingState;
+    resume_broker(ResumeBrokerRequest) -> ServingState;
+    reset_breaker(ResetBreakerRequest) -> ResetBreakerResponse;
+} }
+answers! { KeyService {
+    get_key_status(GetKeyStatusRequest) -> KeyStatus;
+    rotate_key_encryption_key(RotateKeyEncryptionKeyRequest) -> KeyStatus;
+    create_key_term(CreateKeyTermRequest) -> KeyStatus;
+    start_reseal(StartResealRequest) -> KeyStatus;
+    remove_key_term(RemoveKeyTermRequest) -> KeyStatus;
 } }
 answers! { TokenService {
     get_access_token(GetAccessTokenRequest) -> GetAccessTokenResponse;

@@ -11,6 +11,7 @@ use tokenbroker_proto::v1::audit_service_client::AuditServiceClient;
 use tokenbroker_proto::v1::caller_service_client::CallerServiceClient;
 use tokenbroker_proto::v1::consent_service_client::ConsentServiceClient;
 use tokenbroker_proto::v1::credential_service_client::CredentialServiceClient;
+use tokenbroker_proto::v1::key_service_client::KeyServiceClient;
 use tokenbroker_proto::v1::session_service_client::SessionServiceClient;
 use tokenbroker_proto::v1::system_service_client::SystemServiceClient;
 use tonic::{Response, Status};
@@ -96,6 +97,11 @@ impl Admin {
     /// Mail sessions.
     pub fn sessions(&self) -> SessionServiceClient<Door> {
         SessionServiceClient::new(self.door())
+    }
+
+    /// The keys that everything secret is sealed with.
+    pub fn keys(&self) -> KeyServiceClient<Door> {
+        KeyServiceClient::new(self.door())
     }
 
     /// The broker itself.

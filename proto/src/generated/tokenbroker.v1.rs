@@ -6454,6 +6454,833 @@ pub mod credential_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks how the keys stand.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetKeyStatusRequest {
+    /// Leaves out what is under each term, which takes a while with very many
+    /// rows: for whoever follows a re-seal.
+    #[prost(bool, tag = "1")]
+    pub without_counts: bool,
+}
+/// Asks for the keyring to be sealed with the next key-encryption key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateKeyEncryptionKeyRequest {}
+/// Asks for a new term.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateKeyTermRequest {}
+/// Asks for everything to be sealed under the active term.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartResealRequest {}
+/// Asks for a term to be removed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveKeyTermRequest {
+    /// The term's number.
+    #[prost(uint32, tag = "1")]
+    pub term: u32,
+}
+/// How the keys stand.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeyStatus {
+    /// The id of the key-encryption key that the keyring is sealed with: 16
+    /// hexadecimal digits that tell nothing about the key.
+    #[prost(string, tag = "1")]
+    pub key_encryption_key: ::prost::alloc::string::String,
+    /// The id of the key that `\[keys\] next_kek` gives now. Empty if that is not
+    /// set or cannot be read.
+    #[prost(string, tag = "2")]
+    pub next_key_encryption_key: ::prost::alloc::string::String,
+    /// The term new values are sealed under.
+    #[prost(uint32, tag = "3")]
+    pub active_term: u32,
+    /// All terms, oldest first.
+    #[prost(message, repeated, tag = "4")]
+    pub terms: ::prost::alloc::vec::Vec<KeyTerm>,
+    /// The newest re-seal. Absent if there never was one.
+    #[prost(message, optional, tag = "5")]
+    pub reseal: ::core::option::Option<Reseal>,
+    /// The first 100 rows that cannot be opened or whose MAC does not fit, as far
+    /// as this broker has met them. They grant nothing and are never re-signed.
+    #[prost(message, repeated, tag = "6")]
+    pub refused_rows: ::prost::alloc::vec::Vec<RefusedRow>,
+}
+/// A term.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeyTerm {
+    /// Its number, from 1.
+    #[prost(uint32, tag = "1")]
+    pub term: u32,
+    /// What it is used for.
+    #[prost(enumeration = "KeyTermState", tag = "2")]
+    pub state: i32,
+    /// What is under it, by kind.
+    #[prost(message, repeated, tag = "3")]
+    pub uses: ::prost::alloc::vec::Vec<KeyUse>,
+    /// What still needs it although a re-seal has been or would be done, and what
+    /// to do about it, a sentence each. Empty for the active term.
+    #[prost(string, repeated, tag = "4")]
+    pub needs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// How much of a kind is under a term.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyUse {
+    /// Such as `grants.refresh_token`, `accounts.mac` or
+    /// `credentials.secret_hash`.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// How many values, counted up to a million.
+    #[prost(int64, tag = "2")]
+    pub count: i64,
+    /// Whether a re-seal moves them. Keyed hashes of secrets cannot be moved
+    /// without the secret: they move by themselves when it is used next.
+    #[prost(bool, tag = "3")]
+    pub resealable: bool,
+}
+/// A re-seal.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Reseal {
+    /// How it stands.
+    #[prost(enumeration = "ResealState", tag = "1")]
+    pub state: i32,
+    /// The term it moves everything to.
+    #[prost(uint32, tag = "2")]
+    pub term: u32,
+    /// The broker that is at it.
+    #[prost(string, tag = "3")]
+    pub replica: ::prost::alloc::string::String,
+    /// When it was started.
+    #[prost(message, optional, tag = "4")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it had gone through everything. Absent while it runs.
+    #[prost(message, optional, tag = "5")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many values there were to move when it started.
+    #[prost(int64, tag = "6")]
+    pub total: i64,
+    /// How many were moved.
+    #[prost(int64, tag = "7")]
+    pub done: i64,
+    /// How many could not be opened or did not fit their MAC and stay as they are.
+    #[prost(int64, tag = "8")]
+    pub refused: i64,
+    /// The first 100 of them.
+    #[prost(message, repeated, tag = "9")]
+    pub refused_rows: ::prost::alloc::vec::Vec<RefusedRow>,
+}
+/// A row that was changed behind the broker's back, or is damaged.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefusedRow {
+    /// The table.
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    /// The column that does not fit.
+    #[prost(string, tag = "2")]
+    pub column: ::prost::alloc::string::String,
+    /// The row's id.
+    #[prost(string, tag = "3")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What a term is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum KeyTermState {
+    /// Never sent.
+    Unspecified = 0,
+    /// New values are sealed under it.
+    Active = 1,
+    /// It becomes active once every broker knows it.
+    Pending = 2,
+    /// Older values may still be under it.
+    Retired = 3,
+}
+impl KeyTermState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "KEY_TERM_STATE_UNSPECIFIED",
+            Self::Active => "KEY_TERM_STATE_ACTIVE",
+            Self::Pending => "KEY_TERM_STATE_PENDING",
+            Self::Retired => "KEY_TERM_STATE_RETIRED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "KEY_TERM_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "KEY_TERM_STATE_ACTIVE" => Some(Self::Active),
+            "KEY_TERM_STATE_PENDING" => Some(Self::Pending),
+            "KEY_TERM_STATE_RETIRED" => Some(Self::Retired),
+            _ => None,
+        }
+    }
+}
+/// How a re-seal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ResealState {
+    /// Never sent.
+    Unspecified = 0,
+    /// A broker is at it, or will be in a moment.
+    Running = 1,
+    /// It has gone through everything.
+    Done = 2,
+}
+impl ResealState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RESEAL_STATE_UNSPECIFIED",
+            Self::Running => "RESEAL_STATE_RUNNING",
+            Self::Done => "RESEAL_STATE_DONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RESEAL_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "RESEAL_STATE_RUNNING" => Some(Self::Running),
+            "RESEAL_STATE_DONE" => Some(Self::Done),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod key_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// The admin plane: the keys that everything secret is sealed with. For
+    /// administrators of the instance only, not for operators.
+    ///
+    /// Two layers. The key-encryption key comes from outside (a file, a systemd
+    /// credential, the environment) and never over this service; it seals the
+    /// keyring. The keyring has a key for each term; new values are sealed and
+    /// signed under the active term. The order of a full change: the next
+    /// key-encryption key, a new term, a re-seal, and removal of the old term.
+    #[derive(Debug, Clone)]
+    pub struct KeyServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl KeyServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> KeyServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> KeyServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            KeyServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// How the keys stand, what each term is still needed for, and how far a
+        /// re-seal is.
+        pub async fn get_key_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetKeyStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.KeyService/GetKeyStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tokenbroker.v1.KeyService", "GetKeyStatus"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Seals the keyring with the next key-encryption key, as `[keys] next_kek`
+        /// of the configuration names it, read at this moment. Changes the rows of the
+        /// keyring and nothing else. Refused with INVALID_FIELD if no next key is
+        /// configured or it cannot be read, and with IN_USE while a broker that shares
+        /// the database cannot read it.
+        pub async fn rotate_key_encryption_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateKeyEncryptionKeyRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.KeyService/RotateKeyEncryptionKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "tokenbroker.v1.KeyService",
+                        "RotateKeyEncryptionKey",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Adds a term and makes it the active one once every broker that shares the
+        /// database knows it. Refused with IN_USE if one of them does not within a few
+        /// seconds: the term stays pending, and the next call goes on with it.
+        pub async fn create_key_term(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateKeyTermRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.KeyService/CreateKeyTerm",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tokenbroker.v1.KeyService", "CreateKeyTerm"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Starts to seal and sign everything anew that is under another term than the
+        /// active one, and answers at once. One broker does it; if it ends, another
+        /// goes on. Calls are served meanwhile. Starting it while it runs changes
+        /// nothing.
+        pub async fn start_reseal(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartResealRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.KeyService/StartReseal",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tokenbroker.v1.KeyService", "StartReseal"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes a term for ever. Refused with IN_USE while anything names it; the
+        /// text says what.
+        pub async fn remove_key_term(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveKeyTermRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.KeyService/RemoveKeyTerm",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tokenbroker.v1.KeyService", "RemoveKeyTerm"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod key_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with KeyServiceServer.
+    #[async_trait]
+    pub trait KeyService: std::marker::Send + std::marker::Sync + 'static {
+        /// How the keys stand, what each term is still needed for, and how far a
+        /// re-seal is.
+        async fn get_key_status(
+            &self,
+            request: tonic::Request<super::GetKeyStatusRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status>;
+        /// Seals the keyring with the next key-encryption key, as `[keys] next_kek`
+        /// of the configuration names it, read at this moment. Changes the rows of the
+        /// keyring and nothing else. Refused with INVALID_FIELD if no next key is
+        /// configured or it cannot be read, and with IN_USE while a broker that shares
+        /// the database cannot read it.
+        async fn rotate_key_encryption_key(
+            &self,
+            request: tonic::Request<super::RotateKeyEncryptionKeyRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status>;
+        /// Adds a term and makes it the active one once every broker that shares the
+        /// database knows it. Refused with IN_USE if one of them does not within a few
+        /// seconds: the term stays pending, and the next call goes on with it.
+        async fn create_key_term(
+            &self,
+            request: tonic::Request<super::CreateKeyTermRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status>;
+        /// Starts to seal and sign everything anew that is under another term than the
+        /// active one, and answers at once. One broker does it; if it ends, another
+        /// goes on. Calls are served meanwhile. Starting it while it runs changes
+        /// nothing.
+        async fn start_reseal(
+            &self,
+            request: tonic::Request<super::StartResealRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status>;
+        /// Removes a term for ever. Refused with IN_USE while anything names it; the
+        /// text says what.
+        async fn remove_key_term(
+            &self,
+            request: tonic::Request<super::RemoveKeyTermRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeyStatus>, tonic::Status>;
+    }
+    /// The admin plane: the keys that everything secret is sealed with. For
+    /// administrators of the instance only, not for operators.
+    ///
+    /// Two layers. The key-encryption key comes from outside (a file, a systemd
+    /// credential, the environment) and never over this service; it seals the
+    /// keyring. The keyring has a key for each term; new values are sealed and
+    /// signed under the active term. The order of a full change: the next
+    /// key-encryption key, a new term, a re-seal, and removal of the old term.
+    #[derive(Debug)]
+    pub struct KeyServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> KeyServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for KeyServiceServer<T>
+    where
+        T: KeyService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/tokenbroker.v1.KeyService/GetKeyStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetKeyStatusSvc<T: KeyService>(pub Arc<T>);
+                    impl<
+                        T: KeyService,
+                    > tonic::server::UnaryService<super::GetKeyStatusRequest>
+                    for GetKeyStatusSvc<T> {
+                        type Response = super::KeyStatus;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetKeyStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyService>::get_key_status(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetKeyStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.KeyService/RotateKeyEncryptionKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateKeyEncryptionKeySvc<T: KeyService>(pub Arc<T>);
+                    impl<
+                        T: KeyService,
+                    > tonic::server::UnaryService<super::RotateKeyEncryptionKeyRequest>
+                    for RotateKeyEncryptionKeySvc<T> {
+                        type Response = super::KeyStatus;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateKeyEncryptionKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyService>::rotate_key_encryption_key(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateKeyEncryptionKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.KeyService/CreateKeyTerm" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateKeyTermSvc<T: KeyService>(pub Arc<T>);
+                    impl<
+                        T: KeyService,
+                    > tonic::server::UnaryService<super::CreateKeyTermRequest>
+                    for CreateKeyTermSvc<T> {
+                        type Response = super::KeyStatus;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateKeyTermRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyService>::create_key_term(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateKeyTermSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.KeyService/StartReseal" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartResealSvc<T: KeyService>(pub Arc<T>);
+                    impl<
+                        T: KeyService,
+                    > tonic::server::UnaryService<super::StartResealRequest>
+                    for StartResealSvc<T> {
+                        type Response = super::KeyStatus;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartResealRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyService>::start_reseal(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartResealSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.KeyService/RemoveKeyTerm" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveKeyTermSvc<T: KeyService>(pub Arc<T>);
+                    impl<
+                        T: KeyService,
+                    > tonic::server::UnaryService<super::RemoveKeyTermRequest>
+                    for RemoveKeyTermSvc<T> {
+                        type Response = super::KeyStatus;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveKeyTermRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyService>::remove_key_term(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveKeyTermSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for KeyServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "tokenbroker.v1.KeyService";
+    impl<T> tonic::server::NamedService for KeyServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// A login as the mail client gave it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
@@ -8119,8 +8946,26 @@ pub struct GetSystemStatusResponse {
     /// The broker process that answers, as leases and attempts name it.
     #[prost(string, tag = "16")]
     pub replica: ::prost::alloc::string::String,
-    /// How the broker process that answers decides and records what it hands out.
+    /// The broker processes that share the store, at most 1000: those seen within
+    /// a minute, and those that went without a word.
+    #[prost(message, repeated, tag = "17")]
+    pub replicas: ::prost::alloc::vec::Vec<Replica>,
+    /// Rises with every change of rights.
+    #[prost(int64, tag = "18")]
+    pub rights_epoch: i64,
+    /// The terms of the keyring, oldest first, without what is under them:
+    /// GetKeyStatus counts that.
+    #[prost(message, repeated, tag = "19")]
+    pub key_terms: ::prost::alloc::vec::Vec<KeyTerm>,
+    /// Whether and how the process that answers serves.
     #[prost(message, optional, tag = "20")]
+    pub serving: ::core::option::Option<ServingState>,
+    /// The first 100 rows that were changed behind the broker's back or are
+    /// damaged, as far as this broker has met them. They grant nothing.
+    #[prost(message, repeated, tag = "21")]
+    pub refused_rows: ::prost::alloc::vec::Vec<RefusedRow>,
+    /// How the broker process that answers decides and records what it hands out.
+    #[prost(message, optional, tag = "22")]
     pub decisions: ::core::option::Option<Decisions>,
 }
 /// How a broker process decides and records what it hands out.
@@ -8153,6 +8998,71 @@ pub struct Decisions {
     /// In the relaxed mode, how long a revocation may take to act.
     #[prost(message, optional, tag = "8")]
     pub relaxed_lag: ::core::option::Option<::prost_types::Duration>,
+}
+/// Asks for the broker to be taken out of service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainBrokerRequest {}
+/// Asks for the broker to be taken back into service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeBrokerRequest {}
+/// How a broker process serves.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServingState {
+    /// It refuses new calls of services and adapters.
+    #[prost(bool, tag = "1")]
+    pub draining: bool,
+    /// Calls of services and adapters that it is answering.
+    #[prost(int64, tag = "2")]
+    pub calls_in_flight: i64,
+    /// Refreshes that it is at.
+    #[prost(int64, tag = "3")]
+    pub refreshes_in_flight: i64,
+}
+/// Which breaker. Exactly one of the two.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetBreakerRequest {
+    /// An app, `projects/P/apps/A`: its pause and its token endpoint.
+    #[prost(string, tag = "1")]
+    pub app: ::prost::alloc::string::String,
+    /// A token endpoint as `GetSystemStatus` names it: host, port and path.
+    #[prost(string, tag = "2")]
+    pub endpoint: ::prost::alloc::string::String,
+}
+/// What was reset.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResetBreakerResponse {
+    /// The token endpoint whose failures were forgotten. Empty if it had none
+    /// here.
+    #[prost(string, tag = "1")]
+    pub endpoint: ::prost::alloc::string::String,
+    /// Whether the pause of an app was lifted.
+    #[prost(bool, tag = "2")]
+    pub pause_lifted: bool,
+}
+/// A broker process among those that share a store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Replica {
+    /// Its name, then what changes at each start.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The software's version.
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+    /// When it started.
+    #[prost(message, optional, tag = "3")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it last said that it lives, by the database's clock.
+    #[prost(message, optional, tag = "4")]
+    pub last_seen_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether that was recent enough to count on it.
+    #[prost(bool, tag = "5")]
+    pub live: bool,
+    /// Whether it refuses new calls.
+    #[prost(bool, tag = "6")]
+    pub draining: bool,
+    /// The term it seals new values under.
+    #[prost(uint32, tag = "7")]
+    pub key_term: u32,
 }
 /// How a token endpoint answers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8310,6 +9220,81 @@ pub mod system_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Takes the broker process that answers out of service: it refuses new calls
+        /// of services and adapters with BROKER_UNAVAILABLE and RetryInfo, its health
+        /// becomes NOT_SERVING and it starts no refresh; what runs comes to its end,
+        /// and the admin plane stays. Draining again changes nothing. Lasts until
+        /// ResumeBroker or a restart.
+        pub async fn drain_broker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DrainBrokerRequest>,
+        ) -> std::result::Result<tonic::Response<super::ServingState>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.SystemService/DrainBroker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tokenbroker.v1.SystemService", "DrainBroker"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes the broker process that answers back into service.
+        pub async fn resume_broker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeBrokerRequest>,
+        ) -> std::result::Result<tonic::Response<super::ServingState>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.SystemService/ResumeBroker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tokenbroker.v1.SystemService", "ResumeBroker"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has a token endpoint asked again at once that was left alone after
+        /// failures, and lifts the pause of an app. The failures are forgotten by the
+        /// broker process that answers, the pause by all.
+        pub async fn reset_breaker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResetBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResetBreakerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.SystemService/ResetBreaker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tokenbroker.v1.SystemService", "ResetBreaker"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -8332,6 +9317,30 @@ pub mod system_service_server {
             request: tonic::Request<super::GetSystemStatusRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSystemStatusResponse>,
+            tonic::Status,
+        >;
+        /// Takes the broker process that answers out of service: it refuses new calls
+        /// of services and adapters with BROKER_UNAVAILABLE and RetryInfo, its health
+        /// becomes NOT_SERVING and it starts no refresh; what runs comes to its end,
+        /// and the admin plane stays. Draining again changes nothing. Lasts until
+        /// ResumeBroker or a restart.
+        async fn drain_broker(
+            &self,
+            request: tonic::Request<super::DrainBrokerRequest>,
+        ) -> std::result::Result<tonic::Response<super::ServingState>, tonic::Status>;
+        /// Takes the broker process that answers back into service.
+        async fn resume_broker(
+            &self,
+            request: tonic::Request<super::ResumeBrokerRequest>,
+        ) -> std::result::Result<tonic::Response<super::ServingState>, tonic::Status>;
+        /// Has a token endpoint asked again at once that was left alone after
+        /// failures, and lifts the pause of an app. The failures are forgotten by the
+        /// broker process that answers, the pause by all.
+        async fn reset_breaker(
+            &self,
+            request: tonic::Request<super::ResetBreakerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResetBreakerResponse>,
             tonic::Status,
         >;
     }
@@ -8443,6 +9452,141 @@ pub mod system_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSystemStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.SystemService/DrainBroker" => {
+                    #[allow(non_camel_case_types)]
+                    struct DrainBrokerSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::DrainBrokerRequest>
+                    for DrainBrokerSvc<T> {
+                        type Response = super::ServingState;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DrainBrokerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::drain_broker(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DrainBrokerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.SystemService/ResumeBroker" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeBrokerSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::ResumeBrokerRequest>
+                    for ResumeBrokerSvc<T> {
+                        type Response = super::ServingState;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeBrokerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::resume_broker(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeBrokerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.SystemService/ResetBreaker" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResetBreakerSvc<T: SystemService>(pub Arc<T>);
+                    impl<
+                        T: SystemService,
+                    > tonic::server::UnaryService<super::ResetBreakerRequest>
+                    for ResetBreakerSvc<T> {
+                        type Response = super::ResetBreakerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResetBreakerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SystemService>::reset_breaker(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResetBreakerSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -23,6 +23,7 @@ pub fn table(figures: &Value) -> String {
     lines.extend(fetches(&figures["imap_fetch"]));
     for (key, engine) in [("sqlite", "SQLite"), ("postgres", "PostgreSQL")] {
         lines.extend(revocation(&figures["revoke"][key], engine));
+        lines.extend(keys(&figures["keys"][key], engine));
     }
     let build = &figures["build"];
     let built = match build {
@@ -173,6 +174,34 @@ fn revocation(seen: &Value, engine: &str) -> Vec<String> {
             seen["told"]
         ),
     )]
+}
+
+fn keys(seen: &Value, engine: &str) -> Vec<String> {
+    if seen.is_null() {
+        return Vec::new();
+    }
+    let of = |key: &str| number(&seen[key]);
+    let calls = |when: &str| {
+        let (rate, p99) =
+            (number(&seen["calls_per_second"][when]), number(&seen["calls_p99_ms"][when]));
+        format!("{rate:>8.0} calls/s   p99 {p99:>6.2} ms")
+    };
+    vec![
+        line(
+            &format!("the next key-encryption key, {engine}"),
+            &format!("{:>8.0} ms with {} sealed rows", of("kek_ms"), seen["rows"]),
+        ),
+        line(
+            "  re-seal under a new term, calls going on",
+            &format!(
+                "{:>8.0} rows/s   {} calls failed",
+                of("reseal_rows_per_second"),
+                seen["failed_calls"]
+            ),
+        ),
+        line("  calls meanwhile", &calls("during")),
+        line("  calls before", &calls("quiet")),
+    ]
 }
 
 fn line(what: &str, figures: &str) -> String {

@@ -32,7 +32,7 @@ struct Arguments {
     /// Accounts that are kept fresh while refreshes are counted
     #[arg(long, default_value_t = 1000)]
     accounts: usize,
-    /// Accounts in the largest table that those who are due are found in
+    /// Accounts in the largest table that those who are due are found in, and rows that are sealed anew
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
     /// Megabytes in the mailbox that is fetched

@@ -41,7 +41,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
         "drain_seconds = 5\n\
          {name}\
          [store]\n{store}\n\
-         [keys]\nkek = {{ file = \"kek\" }}\n\
+         [keys]\nkek = {{ file = \"kek\" }}\nnext_kek = {{ file = \"kek.next\" }}\n\
          [grpc]\naddress = \"{grpc}\"\n\
          [admin]\naddress = \"{admin}\"\n\
          [http]\naddress = \"{http}\"\npublic_url = \"{public_url}\"\n\

@@ -12,6 +12,7 @@ mod get_access_token;
 mod guessing;
 mod identities;
 mod imap_login;
+mod keys;
 mod refresh;
 mod restart;
 mod rotation;

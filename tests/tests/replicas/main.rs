@@ -7,5 +7,6 @@ mod at_once;
 mod clock_jumps;
 mod cut_off;
 mod joiners;
+mod keys;
 mod outage;
 mod silence;

@@ -7,7 +7,7 @@ use crate::finding::Finding;
 use crate::rust::{self, Named};
 
 /// The rooms, cellar first, each with the rooms it may name. Everybody may name itself.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("entropy", &[]),
     ("clock", &[]),
     ("failpoint", &[]),
@@ -35,7 +35,6 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "failpoint",
         ],
     ),
-    ("chores", &["service", "tasks"]),
     (
         "callers",
         &[
@@ -65,7 +64,6 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "spill",
             "service",
             "callers",
-            "chores",
             "scheduler",
             "grpc",
             "http",

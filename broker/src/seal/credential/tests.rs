@@ -175,6 +175,40 @@ fn a_hash_survives_a_rotation_and_names_its_term() {
 }
 
 #[test]
+fn a_hash_is_made_anew_when_its_secret_is_used_and_only_then() {
+    let sealer = sealer();
+    let made = made(Kind::ApiKey);
+    let presented = parse(made.shown.expose()).unwrap();
+    let old = sealer.hash(Kind::ApiKey, &made.id, &made.secret);
+    assert_eq!(sealer.matches(&presented, &old), Ok(true));
+    assert!(sealer.take_outgrown().is_empty(), "it is under the active term");
+    rotate(&sealer);
+    let other = Generated::new(Kind::ApiKey, &Entropy::seeded(42));
+    let wrong = Presented { secret: other.secret, ..parse(made.shown.expose()).unwrap() };
+    assert_eq!(sealer.matches(&wrong, &old), Ok(false));
+    assert!(sealer.take_outgrown().is_empty(), "a wrong secret replaces nothing");
+    assert_eq!(sealer.matches(&presented, &old), Ok(true));
+    assert_eq!(sealer.matches(&presented, &old), Ok(true));
+    let outgrown = sealer.take_outgrown();
+    assert_eq!((outgrown.len(), outgrown[0].id.as_str()), (1, made.id.as_str()));
+    assert_eq!(outgrown[0].old.as_bytes(), old.as_bytes());
+    assert_eq!(sealer.matches(&presented, &outgrown[0].new), Ok(true));
+    assert_eq!(outgrown[0].new.term(), 2);
+    assert!(sealer.take_outgrown().is_empty(), "taken once");
+}
+
+#[test]
+fn an_impossible_hash_needs_no_old_key_and_matches_nothing() {
+    let sealer = sealer();
+    let presented = parse(&shown(Kind::Proxy)).unwrap();
+    rotate(&sealer);
+    let never = sealer.impossible_hash();
+    sealer.adopt(sealer.keyring().without_term(1).unwrap());
+    assert_eq!((never.term(), sealer.matches(&presented, &never)), (2, Ok(false)));
+    assert_ne!(never.as_bytes(), sealer.impossible_hash().as_bytes());
+}
+
+#[test]
 fn an_unknown_id_goes_through_the_same_check() {
     let sealer = sealer();
     let presented = parse(&shown(Kind::Proxy)).unwrap();

@@ -16,8 +16,14 @@ fn kek(seed: u64) -> Kek {
 fn three_terms(kek: &Kek) -> (Keyring, Vec<SealedTerm>) {
     let entropy = entropy();
     let (ring, _) = Keyring::create(kek, HERE, &entropy);
-    let (ring, _) = ring.add_term(kek, &entropy).unwrap();
-    ring.add_term(kek, &entropy).unwrap()
+    let ring = next(&next(&ring));
+    let rows = ring.rewrap(kek, &entropy);
+    (ring, rows)
+}
+
+/// The same with one more term, in use.
+fn next(ring: &Keyring) -> Keyring {
+    ring.with_term(&Entropy::system()).unwrap().activated().unwrap()
 }
 
 fn roots(ring: &Keyring) -> Vec<[u8; 32]> {
@@ -61,7 +67,8 @@ fn rewrapping_changes_the_rows_and_not_the_keys() {
 fn a_new_term_is_active_and_the_old_ones_stay() {
     let entropy = entropy();
     let (one, _) = Keyring::create(&kek(1), HERE, &entropy);
-    let (two, rows) = one.add_term(&kek(1), &entropy).unwrap();
+    let two = next(&one);
+    let rows = two.rewrap(&kek(1), &entropy);
     assert_eq!((one.active_term(), two.active_term()), (1, 2));
     let flags: Vec<_> = rows.iter().map(|row| (row.term, row.active)).collect();
     assert_eq!(flags, [(1, false), (2, true)]);
@@ -76,6 +83,7 @@ fn a_term_can_be_removed_unless_it_is_active() {
     assert_eq!(rest.terms().collect::<Vec<_>>(), [2, 3]);
     let opened = Keyring::open(&kek(1), HERE, rest.rewrap(&kek(1), &entropy())).unwrap();
     assert_eq!(opened.term(1).err(), Some(SealError::UnknownTerm(1)));
+    assert_eq!(opened.term(4).err(), Some(SealError::NewerTerm(4)));
     assert_eq!(ring.without_term(3).unwrap_err(), KeyringError::NotRemovable(3));
     assert_eq!(ring.without_term(4).unwrap_err(), KeyringError::NotRemovable(4));
 }
@@ -111,7 +119,7 @@ fn the_active_flag_cannot_be_moved() {
 fn an_old_active_row_put_back_beside_the_new_one_is_noticed() {
     let entropy = entropy();
     let (ring, old) = Keyring::create(&kek(1), HERE, &entropy);
-    let (_, mut rows) = ring.add_term(&kek(1), &entropy).unwrap();
+    let mut rows = next(&ring).rewrap(&kek(1), &entropy);
     rows[0] = old[0].clone();
     assert_eq!(Keyring::open(&kek(1), HERE, rows).unwrap_err(), KeyringError::Active);
 }
@@ -130,7 +138,7 @@ fn missing_and_doubled_rows_are_noticed() {
 #[test]
 fn a_value_of_a_term_is_not_taken_for_a_term_key() {
     let (ring, mut rows) = three_terms(&kek(1));
-    let place = place_of(1, false).associated_data(&HERE, 3);
+    let place = place_of(1, 3).associated_data(&HERE, 3);
     let keys = ring.active();
     rows[0].sealed =
         envelope::seal(&keys.values, 3, &entropy(), place.as_bytes(), &[0; 32]).unwrap();
@@ -142,4 +150,29 @@ fn a_value_of_a_term_is_not_taken_for_a_term_key() {
 fn a_keyring_prints_its_terms_only() {
     let (ring, _) = three_terms(&kek(1));
     assert_eq!(format!("{ring:?}"), "Keyring(terms [1, 2, 3], active 3)");
+}
+
+#[test]
+fn a_pending_term_opens_and_is_not_sealed_under_until_it_is_active() {
+    let (ring, _) = Keyring::create(&kek(1), HERE, &entropy());
+    let pending = ring.with_term(&entropy()).unwrap();
+    let opened = Keyring::open(&kek(1), HERE, pending.rewrap(&kek(1), &entropy())).unwrap();
+    assert_eq!((opened.active_term(), opened.pending_term()), (1, Some(2)));
+    assert!(opened.term(2).is_ok());
+    assert!(matches!(opened.with_term(&entropy()), Err(KeyringError::Pending(_))));
+    let active = opened.activated().unwrap();
+    assert_eq!((active.active_term(), active.pending_term()), (2, None));
+    assert_eq!(roots(&active), roots(&pending));
+    assert!(matches!(active.activated(), Err(KeyringError::Pending(_))));
+}
+
+#[test]
+fn a_pending_term_cannot_be_made_active_in_the_database_nor_an_active_one_pending() {
+    let (ring, _) = Keyring::create(&kek(1), HERE, &entropy());
+    for ring in [ring.with_term(&entropy()).unwrap(), next(&ring)] {
+        let mut rows = ring.rewrap(&kek(1), &entropy());
+        rows.iter_mut().for_each(|row| row.active = !row.active);
+        let error = Keyring::open(&kek(1), HERE, rows).unwrap_err();
+        assert!(matches!(error, KeyringError::Unopenable { term: 1, .. }), "{error}");
+    }
 }

@@ -223,7 +223,7 @@ fn a_mac_of_another_instance_or_of_an_unknown_term_is_refused() {
     rotate(&newer);
     let mac = newer.mac(&rights);
     assert_eq!(mac.term(), 2);
-    assert_eq!(sealer().check_mac(&rights, &mac), Err(SealError::UnknownTerm(2)));
+    assert_eq!(sealer().check_mac(&rights, &mac), Err(SealError::NewerTerm(2)));
 }
 
 #[test]
@@ -236,4 +236,61 @@ fn an_old_mac_stays_good_after_a_rotation() {
     let restored = RightsMac::from_bytes(mac.as_bytes()).unwrap();
     assert_eq!(sealer.check_mac(&rights, &restored), Ok(()));
     assert_eq!(RightsMac::from_bytes(&[0; 35]).unwrap_err(), SealError::TagLength(35));
+}
+
+/// A row of the domain: who may what.
+#[derive(Clone, Debug, PartialEq)]
+struct Grantee {
+    scope: String,
+    version: i64,
+}
+
+impl Rights for Grantee {
+    const TABLE: &'static str = "grantees";
+
+    fn row(&self) -> [u8; 16] {
+        [9; 16]
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn columns(&self, row: Canonical) -> Canonical {
+        row.text("scope", self.scope.as_str())
+    }
+}
+
+#[test]
+fn a_row_that_was_widened_is_never_signed_anew_and_named_until_it_fits_again() {
+    let sealer = sealer();
+    let honest = Grantee { scope: "one".into(), version: 3 };
+    let guarded = sealer.guard(honest.clone());
+    rotate(&sealer);
+    let widened = |scope: &str, version: i64, mac: Vec<u8>| {
+        Guarded::new(Grantee { scope: scope.into(), version }, mac)
+    };
+    let mac = guarded.mac().to_vec();
+    let mut other_term = mac.clone();
+    other_term[3] = 2;
+    // Without the check a re-seal would make any of these genuine.
+    for row in [
+        widened("all", 3, mac.clone()),
+        widened("one", 4, mac.clone()),
+        widened("one", 3, other_term),
+        widened("one", 3, vec![0; 36]),
+        widened("one", 3, Vec::new()),
+    ] {
+        assert!(sealer.resign(row).is_err());
+        assert_eq!(sealer.refused(), [RefusedRow::new("grantees", "mac", [9; 16])]);
+    }
+    let new = sealer.resign(guarded).unwrap().unwrap();
+    assert!(sealer.refused().is_empty(), "it fits again");
+    assert_eq!(new.term(), 2);
+    let moved = Guarded::new(honest.clone(), new.as_bytes().to_vec());
+    assert!(sealer.resign(moved.clone()).unwrap().is_none(), "it is under the active term");
+    sealer.adopt(sealer.keyring().without_term(1).unwrap());
+    assert_eq!(sealer.admit(moved), Ok(honest));
+    let old = widened("one", 3, mac);
+    assert_eq!(sealer.admit(old), Err(SealError::UnknownTerm(1)), "nor can it be put back");
 }

@@ -28,7 +28,7 @@ fn sealer() -> Sealer {
 
 /// Adds a term, as an operator does.
 pub(in super::super) fn rotate(sealer: &Sealer) {
-    let (keyring, _) = sealer.keyring().add_term(&kek(), &Entropy::system()).unwrap();
+    let keyring = sealer.keyring().with_term(&Entropy::system()).unwrap().activated().unwrap();
     sealer.adopt(keyring);
 }
 
@@ -186,7 +186,7 @@ fn an_unknown_term_or_format_is_named_before_anything_is_decrypted() {
     };
     assert_eq!(with(0, 7), SealError::UnknownVersion(7));
     assert_eq!(with(1, 7), SealError::UnknownAlgorithm(7));
-    assert_eq!(with(5, 7), SealError::UnknownTerm(7));
+    assert_eq!(with(5, 7), SealError::NewerTerm(7));
     assert_eq!(with(5, 0), SealError::UnknownTerm(0));
 }
 

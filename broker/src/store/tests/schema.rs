@@ -26,8 +26,11 @@ const STATEMENTS: &[(&str, &[(&str, &str)])] = &[
     ("pressure", pressure::STATEMENTS),
     ("projects", projects::STATEMENTS),
     ("refreshes", refreshes::STATEMENTS),
+    ("replicas", replicas::STATEMENTS),
+    ("reseal", reseal::STATEMENTS),
     ("sessions", sessions::STATEMENTS),
     ("status", status::STATEMENTS),
+    ("terms", terms::STATEMENTS),
 ];
 
 each_engine! {
@@ -54,7 +57,9 @@ fn every_file_that_declares_statements_is_prepared() {
     let room = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let declares = |path: &std::path::Path| {
         path.extension().is_some_and(|kind| kind == "rs")
-            && std::fs::read_to_string(path).unwrap().contains("\nstatements! {")
+            && ["\nstatements! {", "\nkinds! {"]
+                .iter()
+                .any(|text| std::fs::read_to_string(path).unwrap().contains(text))
     };
     let files = std::fs::read_dir(room).unwrap().map(|entry| entry.unwrap().path());
     let declared: BTreeSet<_> = files
