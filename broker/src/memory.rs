@@ -298,6 +298,18 @@ impl Memory {
         self.0.tokens.forget_all();
     }
 
+    /// Forgets every row: the keys have changed that they were checked by.
+    pub fn forget_everything(&self) {
+        let Inner { keys, callers, credentials, accounts, named, apps, tokens, .. } = &*self.0;
+        keys.forget_all();
+        callers.forget_all();
+        credentials.forget_all();
+        accounts.forget_all();
+        named.forget_all();
+        apps.forget_all();
+        tokens.forget_all();
+    }
+
     /// The epoch to take before a row is read.
     pub fn epoch(&self) -> i64 {
         self.0.store.changes().known()

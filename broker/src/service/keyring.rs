@@ -100,8 +100,12 @@ impl Service {
     }
 
     fn adopt(&self, keyring: Keyring, rows: Vec<KeyTerm>) {
+        // What is remembered may be under a term that is gone with this; the store has nothing under it any more. Once more
+        // afterwards, for what was read meanwhile.
+        self.memory.forget_everything();
         self.parts.sealer.adopt(keyring);
         self.held.hold(rows);
+        self.memory.forget_everything();
     }
 }
 

@@ -13,7 +13,8 @@ const BLIND: (&str, &str) = ("TOKEN_BROKER_FAILPOINT", "decision.epoch=skip");
 
 fn all_mail(caller: &mut v1::Caller) {
     let accounts = Some(v1::AccountSelector { all: true, ..Default::default() });
-    caller.rights = vec![v1::Right { accounts, audiences: vec!["mail".to_owned()] }];
+    caller.rights =
+        vec![v1::Right { accounts, audiences: vec!["mail".to_owned()], ..Default::default() }];
 }
 
 /// Has every row that decides remembered.
