@@ -421,6 +421,19 @@ async fn a_consent_is_finished_with_a_code_that_is_no_argument() {
     assert_eq!(world.run("consent finish k1").await.code, 2);
 }
 
+fn relaxed_decisions() -> Decisions {
+    Decisions {
+        relaxed: true,
+        epoch: 41,
+        epoch_lag: 2,
+        waiting: 3,
+        room: 1024,
+        last_commit: None,
+        chain: "broker-1".into(),
+        relaxed_lag: Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 }),
+    }
+}
+
 #[tokio::test]
 async fn status_and_audit_read_for_scripts_and_people() {
     let fake = Fake::default();
@@ -442,16 +455,7 @@ async fn status_and_audit_read_for_scripts_and_people() {
                 retry_time: at(4_000_000_000),
                 refusals: 2,
             }],
-            decisions: Some(Decisions {
-                relaxed: true,
-                epoch: 41,
-                epoch_lag: 2,
-                waiting: 3,
-                room: 1024,
-                last_commit: None,
-                chain: "broker-1".into(),
-                relaxed_lag: Some(prost_types::Duration { seconds: 0, nanos: 50_000_000 }),
-            }),
+            decisions: Some(relaxed_decisions()),
             ..Default::default()
         })
     });
