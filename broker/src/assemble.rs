@@ -4,6 +4,7 @@
 //! after the last one has closed. Next: `main` calls this; `service` is what the doors lead to.
 
 mod instance;
+mod name;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -18,7 +19,6 @@ use url::Url;
 use crate::callers::Callers;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::ids::ResourceId;
 use crate::entropy::Entropy;
 use crate::grpc::{self, GrpcSettings, Plane};
 use crate::http;
@@ -32,7 +32,7 @@ use crate::scheduler;
 use crate::seal::{Custody, Kek, SourceError, write_new};
 use crate::service::{Parts, Service};
 use crate::spill::Spill;
-use crate::store::{self, Bell, Error as StoreError, OWN_CHAIN, Store};
+use crate::store::{self, Bell, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics;
 
@@ -149,8 +149,9 @@ impl Core {
     ) -> Result<Self, StartError> {
         let custody = Custody::new(config.kek.clone(), config.next_kek.clone(), env);
         let store_tasks = Tasks::new();
-        let start = start_of(&entropy);
-        let store = Store::open_as(&config.store, chain(config, &start), &store_tasks).await?;
+        let start = name::start_of(&entropy);
+        let store =
+            Store::open_as(&config.store, name::chain(config, &start), &store_tasks).await?;
         let sealer = instance::open(&store, &custody, (&clock, &entropy), new).await?;
         let loopback = config.providers.allow_insecure_loopback;
         let wire = Wire::new(
@@ -166,7 +167,7 @@ impl Core {
         )?;
         let roots = Arc::new(wire::tls(config.providers.ca_file.as_deref())?);
         let (tasks, bell) = (Tasks::new(), Bell::default());
-        let name = join(&store, config.replica.clone(), (&bell, &store_tasks)).await?;
+        let name = name::join(&store, config.replica.clone(), (&bell, &store_tasks)).await?;
         let replica = name.map_or(start.clone(), |name| format!("{name}/{start}"));
         let service = Service::new(Parts {
             store: store.clone(),
@@ -363,61 +364,4 @@ fn announce(config: &Config, public_url: &Url) {
         grpc = %config.grpc.address, admin = %config.admin.address, http = %config.http.address,
         ops = %config.ops, %public_url, version = env!("CARGO_PKG_VERSION"), "serving"
     );
-}
-
-/// Joins the brokers that share the store, under the configured name, or else the host's unless another broker has it.
-async fn join(
-    store: &Store,
-    configured: Option<String>,
-    (bell, tasks): (&Bell, &Tasks),
-) -> Result<Option<String>, StoreError> {
-    if configured.is_some() {
-        store.join(configured.as_deref(), bell, tasks).await?;
-        return Ok(configured);
-    }
-    let host = host_name();
-    match store.join(host.as_deref(), bell, tasks).await {
-        Ok(()) => Ok(host),
-        Err(StoreError::NameTaken { name }) => {
-            let remedy =
-                "set `replica`, so that this broker knows after a crash what it had under way";
-            tracing::warn!(host = name, remedy, "another broker on this host has its name");
-            store.join(None, bell, tasks).await?;
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The host's name as a broker may have it.
-fn host_name() -> Option<String> {
-    let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let name: String = host.chars().map(plain).take(63).collect();
-    ResourceId::parse(name.trim_matches('-')).ok().map(|name| name.to_string())
-}
-
-/// The audit chain of what this broker hands out. A broker of a shared database that has no name begins one at each start.
-fn chain<'a>(config: &'a Config, replica: &'a str) -> &'a str {
-    match (&config.replica, &config.store) {
-        (Some(name), _) => name,
-        (None, store::Settings::Sqlite { .. }) => OWN_CHAIN,
-        (None, store::Settings::Postgres { .. }) => replica,
-    }
-}
-
-/// What tells this start of a broker from every other.
-fn start_of(entropy: &Entropy) -> String {
-    format!("{}-{:08x}", std::process::id(), u32::from_be_bytes(entropy.bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_has_a_name_that_a_broker_can_have() {
-        let name = host_name().unwrap();
-        assert!(ResourceId::parse(&name).is_ok(), "{name}");
-    }
 }

@@ -3,6 +3,7 @@
 //! Never opens a store, a port or a key. Invariant: whatever leaves this room was checked, and whatever was wrong is told
 //! with file, line, field and remedy. Next: `assemble` hands each part its settings.
 
+mod decisions;
 mod file;
 mod issuers;
 mod problem;

@@ -18,7 +18,7 @@ use crate::grpc::{GrpcSettings, TlsFiles};
 use crate::http::HttpSettings;
 use crate::providers::ProviderSettings;
 use crate::seal::KeySource;
-use crate::service::{DecisionSettings, RefreshSettings};
+use crate::service::RefreshSettings;
 use crate::store;
 use crate::telemetry::LogSettings;
 
@@ -311,18 +311,6 @@ impl<'a> Checker<'a> {
             rate => rate.as_ref().map_or(usual.rate_per_endpoint, |rate| *rate.get_ref()),
         };
         Ok(RefreshSettings { confirm_after, rate_per_app, rate_per_endpoint, ..usual })
-    }
-
-    fn decisions(&self, raw: Option<Spanned<String>>) -> Result<DecisionSettings, Problem> {
-        let Some(mode) = raw else { return Ok(DecisionSettings::default()) };
-        match mode.get_ref().as_str() {
-            "strict" => Ok(DecisionSettings { relaxed: false }),
-            "relaxed" => Ok(DecisionSettings { relaxed: true }),
-            _ => {
-                let what = "decision.mode: use \"strict\", or \"relaxed\" if a crash may lose audit records";
-                Err(Problem::at(self.file, self.text, &mode.span(), what.to_owned()))
-            }
-        }
     }
 
     /// Beside the database file; with a server, where systemd lets a service write, or beside the configuration.

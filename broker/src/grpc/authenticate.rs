@@ -132,7 +132,8 @@ impl Door {
     /// The permit of a request to look after the keys.
     pub(super) async fn keeper<T: Sync>(&self, request: &Request<T>) -> Result<KeepKeys, Status> {
         let caller = self.caller(request).await?;
-        caller.may_keep_keys().map_err(|denied| status::of(&denied.into()))
+        let permit = caller.may_keep_keys().map_err(Error::from);
+        self.on_record(&caller, asked(request), permit).await
     }
 }
 

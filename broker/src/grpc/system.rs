@@ -74,7 +74,11 @@ impl SystemService for Door {
     ) -> Result<Response<ResetBreakerResponse>, Status> {
         let asked = request.get_ref();
         let reset = match (asked.app.as_str(), asked.endpoint.as_str()) {
-            ("", "") => return Err(which("app", "name an app or a token endpoint")),
+            ("", "") => {
+                // Who may not ask learns nothing of what there is to ask for.
+                self.manager(&request, &ProjectId::default_project()).await?;
+                return Err(which("app", "name an app or a token endpoint"));
+            }
             (_, "") => {
                 let app = status::or(names::resource("app", "apps", &asked.app))?;
                 let permit = self.manager(&request, &app.project).await?;
@@ -84,7 +88,10 @@ impl SystemService for Door {
                 let permit = self.manager(&request, &ProjectId::default_project()).await?;
                 self.service.reset_endpoint(&permit, endpoint).await
             }
-            _ => return Err(which("endpoint", "name an app or a token endpoint, not both")),
+            _ => {
+                self.manager(&request, &ProjectId::default_project()).await?;
+                return Err(which("endpoint", "name an app or a token endpoint, not both"));
+            }
         };
         let Reset { endpoint, pause_lifted } = status::or(reset)?;
         let endpoint = endpoint.unwrap_or_default();

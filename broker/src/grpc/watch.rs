@@ -12,10 +12,11 @@ use tokenbroker_proto::v1::{self, SessionEnd, WatchRevocationsRequest, WatchRevo
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
+use super::authenticate;
 use super::convert::{bounded, proto_end_reason, timestamp};
 use super::serve::Door;
 use super::status;
-use crate::service::{self, Cursor, Watcher};
+use crate::service::{self, Cursor, Error, Watcher};
 use crate::telemetry::metrics;
 
 /// The stream of a watch.
@@ -46,6 +47,8 @@ impl Door {
         request: Request<WatchRevocationsRequest>,
     ) -> Result<Revocations, Status> {
         let caller = self.caller(&request).await?;
+        let permit = caller.may_open_sessions().map_err(Error::from);
+        self.on_record(&caller, authenticate::asked(&request), permit).await?;
         let (metadata, extensions, asked) = request.into_parts();
         let cursor = status::or(bounded("cursor", &asked.cursor, 64))?;
         let watcher = status::or(self.service.watch_revocations(&caller, Cursor::parse(&cursor)))?;

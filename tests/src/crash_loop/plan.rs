@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn every_failpoint_has_its_turn_before_the_dice_are_thrown() {
         let points = plan(&FAILPOINTS, None).points();
-        let first: Vec<&str> = points.iter().take(FAILPOINTS.len()).map(|point| point.label()).collect();
+        let first: Vec<&str> =
+            points.iter().take(FAILPOINTS.len()).map(|point| point.label()).collect();
         assert_eq!(first, FAILPOINTS);
         assert!(points.iter().skip(FAILPOINTS.len()).any(|point| point.label() == "random"));
     }

@@ -158,16 +158,18 @@ each_engine! {
         let store = opened(&home, OWN_CHAIN, STRICT).await;
         let (caller, _) = known_caller(&store).await;
         let (_, account) = settled(&store).await;
-        let nobodys = session(&caller, &credential(&account, "never-stored"));
+        let twice = session(&caller, &credential(&account, "abc"));
+        let opening = |called| Decision { session: Some(twice.clone()), ..decision(called, &[]) };
+        store.decide(opening("first")).await.unwrap();
         let release = hold(&store, &tasks).await;
-        let bad = Decision { session: Some(nobodys), ..decision("bad", &[]) };
+        let bad = opening("bad");
         let (one, bad, two, ()) = tokio::join!(
             store.decide(decision("one", &[])), store.decide(bad), store.decide(decision("two", &[])),
             async { release.send(()).unwrap() }
         );
         assert_eq!((one, two), (Ok(Verdict::Stands), Ok(Verdict::Stands)));
-        assert!(matches!(bad, Err(Error::Dangling { .. })), "{bad:?}");
-        assert_eq!(records(&store, OWN_CHAIN).await.len(), 2);
+        assert!(matches!(bad, Err(Error::Conflict { .. })), "{bad:?}");
+        assert_eq!(records(&store, OWN_CHAIN).await.len(), 3);
     }
 
     async fn a_session_is_there_when_its_opening_stands_and_not_when_it_was_overtaken(home) {
