@@ -140,7 +140,7 @@ async fn an_adapter_that_is_revoked_ends_everything() -> Result<()> {
 
 #[tokio::test]
 async fn an_adapter_that_is_cut_off_ends_its_sessions_after_its_orphan_ttl() -> Result<()> {
-    let world = World::builder().adapter_cable().orphan_ttl(5).start().await?;
+    let world = World::builder().adapter_cable().orphan_ttl(10).start().await?;
     let account = world.connect(ALICE).await?;
     let (_, password) = world.operator.credential(&account.name, |_| {}).await?;
     let mut session = logged_in(&world, &password).await?;
