@@ -1,7 +1,7 @@
 //! A mail login: check the proxy credential, find where to log in upstream, hand out what that needs, record, answer.
 //!
 //! Never tells an adapter why a login is refused, only the class; the reason is in the audit. Invariant: a wrong login, an
-//! unknown credential and one that may not be used here get one answer, after the same checks and the same delay.
+//! unknown credential and one that may not be used here get one answer, after a delay that does not depend on which it was.
 //! Next: `access_token.rs` for the token, `grpc/mail.rs` for the words.
 
 use std::net::IpAddr;
