@@ -10,11 +10,9 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::room::can_go_elsewhere;
 use super::status;
 use crate::service::{Drain, Error};
-
-/// The services that are taken out of service.
-const DRAINED: [&str; 2] = ["/tokenbroker.v1.TokenService/", "/tokenbroker.v1.MailLoginService/"];
 
 /// Puts [`Admitted`] around a server.
 #[derive(Clone, Debug)]
@@ -49,7 +47,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if !DRAINED.iter().any(|service| request.uri().path().starts_with(service)) {
+        if !can_go_elsewhere(request.uri().path()) {
             return Box::pin(self.inner.call(request));
         }
         let Some(call) = self.drain.enter() else {

@@ -24,6 +24,11 @@ const CALLS: usize = 4096;
 /// Paths of the planes whose callers can come again or go to another broker.
 const PLANES: [&str; 2] = ["/tokenbroker.v1.TokenService/", "/tokenbroker.v1.MailLoginService/"];
 
+/// Whether whoever calls this path can come again or go to another broker.
+pub(super) fn can_go_elsewhere(path: &str) -> bool {
+    PLANES.iter().any(|plane| path.starts_with(plane))
+}
+
 /// Puts [`Bounded`] around a server.
 #[derive(Clone)]
 pub(super) struct Room {
@@ -73,8 +78,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let path = request.uri().path();
-        if !PLANES.iter().any(|plane| path.starts_with(plane)) {
+        if !can_go_elsewhere(request.uri().path()) {
             return Box::pin(self.inner.call(request));
         }
         let swamped = (self.room.is_swamped)();

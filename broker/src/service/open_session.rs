@@ -12,6 +12,7 @@ use crate::domain::account::Account;
 use crate::domain::caller::{Caller, OpenSessions};
 use crate::domain::credential::Credential;
 use crate::domain::event::{Event, What};
+use crate::domain::guessing::LEAST_DELAY;
 use crate::domain::ids::{Mailbox, ResourceId, SessionId};
 use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
 use crate::domain::provider::InitialResponse;
@@ -22,9 +23,6 @@ use crate::providers::resolved::Resolved;
 use crate::seal::credential::{KeyedHash, Kind, Presented, parse};
 use crate::service::{Error, Service};
 use crate::telemetry::metrics;
-
-/// How long a refused login waits for its answer. The same for every reason.
-const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
 /// How exact the last use of a credential is known: a write for each login would cost more than it tells.
 const LAST_USE: Duration = Duration::from_secs(60);
@@ -330,7 +328,7 @@ pub(super) fn denial_of(error: Error) -> Result<Denial, Error> {
         other => return Err(other),
     };
     let text = if text.len() <= 200 && text.is_ascii() { text } else { String::new() };
-    let delay = if kind == DenialKind::BadCredential { REFUSAL_DELAY } else { Duration::ZERO };
+    let delay = if kind == DenialKind::BadCredential { LEAST_DELAY } else { Duration::ZERO };
     Ok(Denial { kind, delay, text })
 }
 
