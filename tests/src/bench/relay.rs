@@ -103,7 +103,7 @@ pub(super) async fn measure_on_dovecot(megabytes: usize) -> Result<Value> {
 async fn fetch(mut speaker: Speaker, login: &str) -> Result<f64> {
     speaker.expect("* OK").await?;
     speaker.send(login).await?;
-    speaker.until("a OK").await?;
+    speaker.completed("a").await?;
     speaker.send("b SELECT INBOX").await?;
     speaker.until("b OK").await?;
     let began = Instant::now();

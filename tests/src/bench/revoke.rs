@@ -75,7 +75,7 @@ async fn log_in(world: &World, password: &str, sessions: usize) -> Result<Vec<Sp
             let mut speaker = Speaker::connect(door).await?.patient(PATIENCE);
             speaker.expect("* OK").await?;
             speaker.send(&login).await?;
-            speaker.until("a OK").await?;
+            speaker.completed("a").await?;
             anyhow::Ok(speaker)
         });
     }

@@ -139,6 +139,17 @@ impl Speaker {
         bail!("{LINES_MAX} lines and none begins with {start:?}")
     }
 
+    /// All lines up to and with the answer to an IMAP command, which has to be OK (RFC 3501, 7.1).
+    ///
+    /// # Errors
+    /// The answer is NO or BAD, or as [`until`](Self::until).
+    pub async fn completed(&mut self, tag: &str) -> Result<Vec<String>> {
+        let lines = self.until(&format!("{tag} ")).await?;
+        let answer = lines.last().map_or("", String::as_str);
+        ensure!(answer.starts_with(&format!("{tag} OK")), "not OK: {answer:?}");
+        Ok(lines)
+    }
+
     /// Sends a line and returns the next one.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ async fn a_relayed_session_lives_on_while_the_broker_is_away() -> Result<()> {
     let mut speaker = world.speak("imap").await?;
     speaker.expect("* OK").await?;
     speaker.send(&format!("a LOGIN {ALICE} {password}")).await?;
-    speaker.until("a OK").await?;
+    speaker.completed("a").await?;
     world.house.crash().await?;
     speaker.send("b SELECT INBOX").await?;
     speaker.until("b OK").await?;

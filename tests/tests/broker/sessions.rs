@@ -18,13 +18,13 @@ async fn logged_in(world: &World, password: &str) -> Result<Speaker> {
     let mut speaker = world.speak("imap").await?.patient(PATIENCE);
     speaker.expect("* OK").await?;
     speaker.send(&format!("a LOGIN {ALICE} {password}")).await?;
-    speaker.until("a OK").await?;
+    speaker.completed("a").await?;
     Ok(speaker)
 }
 
 async fn goes_on(speaker: &mut Speaker) -> Result<()> {
     speaker.send("n NOOP").await?;
-    speaker.until("n OK").await.map(drop)
+    speaker.completed("n").await.map(drop)
 }
 
 async fn sessions(world: &World, arguments: &[&str]) -> Result<Vec<Value>> {
