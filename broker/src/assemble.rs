@@ -176,6 +176,7 @@ impl Core {
             proof: MailProof::new(roots, PROOF_DEADLINE),
             refresh: config.refresh.clone(),
             decisions: config.decisions,
+            audit: config.audit.clone(),
             spill: Spill::new(config.spill.clone()),
             bell: bell.clone(),
         });
@@ -233,6 +234,7 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     let (of_ops, service) = (tasks.clone(), core.service.clone());
     drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
     drop(tasks.spawn(chores::tidy_hourly(core.service.clone(), tasks.clone())));
+    drop(tasks.spawn(chores::attest_audit(core.service.clone(), tasks.clone())));
     drop(tasks.spawn(chores::keep_count_of_refusals(core.service.clone(), tasks.clone())));
     until_told(signals, tasks, &identities).await;
     core.close(config.drain).await;

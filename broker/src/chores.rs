@@ -10,6 +10,7 @@ use crate::tasks::Tasks;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const SECOND: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Forgets old things, now and every hour.
 pub async fn tidy_hourly(service: Service, tasks: Tasks) {
@@ -21,6 +22,30 @@ pub async fn tidy_hourly(service: Service, tasks: Tasks) {
         }
         if let Err(error) = service.tidy().await {
             tracing::warn!(%error, "old rows were not forgotten; the next try is in an hour");
+        }
+        match service.prune_audit().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "audit records were removed that are old enough"),
+            Err(error) => {
+                tracing::warn!(%error, "old audit records were not removed; the next try is in an hour");
+            }
+        }
+    }
+}
+
+/// Looks every few seconds whether it is time to sign where the audit stands, and signs once more at the end.
+pub async fn attest_audit(service: Service, tasks: Tasks) {
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        let stops = tokio::select! {
+            () = tasks.stopping() => true,
+            _ = looks.tick() => false,
+        };
+        if let Err(error) = service.checkpoint_audit(stops).await {
+            tracing::debug!(%error, "checkpoints of the audit wait for the store");
+        }
+        if stops {
+            return;
         }
     }
 }

@@ -6,7 +6,9 @@
 pub mod account;
 pub mod app;
 pub mod caller;
+pub mod chain;
 pub mod chart;
+pub mod checkpoint;
 pub mod consent;
 pub mod credential;
 pub mod diagnosis;

@@ -7,6 +7,7 @@
 //! sealed by a [`Kek`] that a [`KeySource`] reads at start. Below lie `envelope` (the bytes), `xaes` (the cipher) and
 //! `key`. Next: `sealer`.
 
+mod checkpoint;
 pub mod credential;
 mod envelope;
 mod error;
@@ -23,6 +24,7 @@ mod xaes;
 #[cfg(test)]
 mod day_one;
 
+pub use checkpoint::CannotSign;
 pub use error::SealError;
 pub use kek::{Kek, KekFormat};
 pub use keyring::{Keyring, KeyringError, SealedTerm};

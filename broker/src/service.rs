@@ -12,11 +12,13 @@ mod audit;
 mod callers;
 mod cancel_consent;
 mod changes;
+mod checkpoint_audit;
 mod consent_link;
 mod create_app;
 mod create_caller;
 mod create_consent;
 mod create_credential;
+mod credential_use;
 mod credentials;
 mod decide;
 mod delete_account;
@@ -32,6 +34,7 @@ mod open_consent;
 mod open_session;
 mod places;
 mod proof;
+mod prune_audit;
 mod receive_answer;
 mod recover;
 mod refresh;
@@ -55,6 +58,7 @@ mod update_account;
 mod update_app;
 mod update_caller;
 mod verify_app;
+mod verify_audit;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -65,7 +69,9 @@ use url::Url;
 pub use access_token::{Granted, TokenWish};
 pub use app_secrets::NewAppSecret;
 pub use apps::{AppChange, AppDraft, AppView, Verified};
+pub use audit::AuditChains;
 pub use callers::{CallerChange, CallerDraft, CallerView, NewKey};
+pub use checkpoint_audit::{AuditSettings, CheckpointSettings};
 pub use create_consent::{ConsentDraft, ConsentView};
 pub use create_credential::CredentialDraft;
 pub use credentials::{CredentialView, NewCredential};
@@ -80,9 +86,10 @@ pub use report_sessions::{Report, UpstreamLogin};
 pub use status::Status;
 pub use token_status::TokenStatus;
 pub use update_account::AccountChange;
+pub use verify_audit::{AuditVerdict, ChainVerdict};
 
 pub use crate::domain::refresh::gate::EndpointState;
-pub use crate::store::{AccountFilter, Page, PageRequest, PausedApp};
+pub use crate::store::{AccountFilter, AuditFilter, Kind, Page, PageRequest, PausedApp};
 
 use crate::clock::Clock;
 use crate::domain::event::Event;
@@ -123,6 +130,8 @@ pub struct Parts {
     pub refresh: RefreshSettings,
     /// How what is handed out is decided.
     pub decisions: DecisionSettings,
+    /// How long the audit is kept, and where it is attested.
+    pub audit: AuditSettings,
     /// Answers that the store could not take.
     pub spill: Spill,
     /// Rings when something happened to an account.
@@ -169,6 +178,7 @@ pub struct Service {
     gates: gates::Gates,
     memory: Memory,
     refusals: refused_login::Refusals,
+    attested: checkpoint_audit::Attested,
     /// Random at each start.
     salt: [u8; 16],
 }
@@ -190,6 +200,7 @@ impl Service {
             gates,
             memory,
             refusals: refused_login::Refusals::default(),
+            attested: checkpoint_audit::Attested::default(),
             salt,
         }
     }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
+use super::audit::Audit;
 use super::{Config, Problem};
 use crate::domain::ids::ResourceId;
 use crate::domain::secret::Secret;
@@ -41,6 +42,8 @@ pub(super) struct File {
     refresh: Refresh,
     #[serde(default)]
     decision: Decision,
+    #[serde(default)]
+    audit: Audit,
     #[serde(default)]
     log: Log,
     replica: Option<Spanned<String>>,
@@ -133,8 +136,8 @@ struct Log {
 
 /// Checks a [`File`] against the place it came from.
 pub(super) struct Checker<'a> {
-    file: &'a Path,
-    text: &'a str,
+    pub(super) file: &'a Path,
+    pub(super) text: &'a str,
     env: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -154,6 +157,7 @@ impl<'a> Checker<'a> {
             spill: self.spill(raw.refresh.spill.as_deref(), &store),
             refresh: self.refresh(&raw.refresh)?,
             decisions: self.decisions(raw.decision.mode)?,
+            audit: self.audit(raw.audit)?,
             replica: self.replica(raw.replica.as_ref())?,
             store,
             kek: self.kek(&raw.keys.kek)?,
@@ -363,7 +367,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    fn path(&self, path: &Path) -> PathBuf {
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
         let folder = self.file.parent().unwrap_or(Path::new("."));
         let joined = folder.join(path);
         std::path::absolute(&joined).unwrap_or(joined)

@@ -130,4 +130,6 @@ what! {
     CallerRevoked = "caller.revoked",
     /// A caller was removed.
     CallerDeleted = "caller.deleted",
+    /// Old records were removed: the chain is the subject, where it begins now is in the detail.
+    AuditPruned = "audit.pruned",
 }

@@ -7,19 +7,22 @@ use std::time::Duration;
 use tokenbroker_proto::v1::credential_service_server::CredentialService;
 use tokenbroker_proto::v1::{
     self, CreateCredentialRequest, CreateCredentialResponse, DeleteCredentialRequest,
-    GetCredentialRequest, ListCredentialsRequest, ListCredentialsResponse, RevokeCredentialRequest,
+    GetCredentialRequest, ListCredentialUseRequest, ListCredentialUseResponse,
+    ListCredentialsRequest, ListCredentialsResponse, RevokeCredentialRequest,
     RotateCredentialRequest, RotateCredentialResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::convert::{
-    bounded, etag, ip_ranges, page, proto_protocols, protocols, span, time, timestamp,
+    bounded, etag, ip_ranges, page, proto_protocol, proto_protocols, protocols, span, time,
+    timestamp,
 };
 use super::names::{account, credential, project};
 use super::serve::Door;
 use super::status;
 use crate::clock::Time;
 use crate::domain::credential::{CredentialState, Limits};
+use crate::domain::session::MailSession;
 use crate::service::{CredentialDraft, CredentialView, Error};
 
 /// The highest limit of sessions or logins.
@@ -117,6 +120,21 @@ impl CredentialService for Door {
         status::or(self.service.delete_credential(&permit, &key).await)?;
         Ok(Response::new(()))
     }
+
+    async fn list_credential_use(
+        &self,
+        request: Request<ListCredentialUseRequest>,
+    ) -> Result<Response<ListCredentialUseResponse>, Status> {
+        let (owner, key) = status::or(credential("name", &request.get_ref().name))?;
+        let permit = self.manager(&request, &owner).await?;
+        let asked = request.get_ref();
+        let wanted = status::or(page(asked.page_size, &asked.page_token))?;
+        let found = status::or(self.service.credential_use(&permit, &key, wanted).await)?;
+        Ok(Response::new(ListCredentialUseResponse {
+            uses: found.items.into_iter().map(use_of).collect(),
+            next_page_token: found.next_page_token,
+        }))
+    }
 }
 
 impl Door {
@@ -151,6 +169,20 @@ fn limit(field: &'static str, given: u32) -> Result<Option<u32>, Error> {
         return Err(Error::invalid(field, "use 1 to 100000, or 0 for no limit"));
     }
     Ok((given > 0).then_some(given))
+}
+
+fn use_of(session: MailSession) -> v1::CredentialUse {
+    v1::CredentialUse {
+        session: session.id.to_string(),
+        open_time: Some(timestamp(session.opened_at)),
+        end_time: session.ended_at.map(timestamp),
+        protocol: proto_protocol(session.protocol).into(),
+        client_address: session.client_address,
+        bytes_up: session.bytes_up,
+        bytes_down: session.bytes_down,
+        upstream: session.upstream,
+        renewals: session.renewals,
+    }
 }
 
 fn pack(view: CredentialView, now: Time) -> v1::Credential {

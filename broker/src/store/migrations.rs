@@ -35,6 +35,7 @@ const TWINS: &[Twin] = &[
     twin!(3, "rights changes", "0003_rights_changes.sql"),
     twin!(5, "audit chains", "0005_audit_chains.sql"),
     twin!(8, "login limits", "0008_login_limits.sql"),
+    twin!(9, "audit floors", "0009_audit_floors.sql"),
 ];
 
 /// Large tables take their time, and so does a broker that migrates before us.

@@ -6,6 +6,7 @@
 use super::engine::{Conn, Tx, all, maybe, on, run, statements};
 use super::error::Result;
 use super::many::Many;
+use super::page::{Page, PageRequest};
 use super::row::{Cells, millis, row, time};
 use crate::clock::Time;
 use crate::domain::ids::{AccountId, CallerId, CredentialId, SessionId};
@@ -43,6 +44,8 @@ statements! {
     REPORT_SESSION = "update mail_sessions set bytes_up = bytes_up + $3, bytes_down = bytes_down + $4,
         ended_at = coalesce(ended_at, $5), upstream = case when $6 = '' then upstream else $6 end
         where id = $1 and adapter = $2";
+    SESSIONS_OF = concat!("select ", session_columns!(), " from mail_sessions
+        where credential = $1 and (opened_at, id) < ($2, $3) order by opened_at desc, id desc limit $4");
     LOGINS = "select coalesce(sum(case when ended_at is null then 1 else 0 end), 0),
         coalesce(sum(case when opened_at > $2 then 1 else 0 end), 0)
         from mail_sessions where credential = $1 and (ended_at is null or opened_at > $2)";
@@ -79,6 +82,25 @@ impl Conn {
 }
 
 impl Conn {
+    /// The sessions of a credential, newest first.
+    ///
+    /// # Errors
+    /// As [`mail_session`](Self::mail_session).
+    pub async fn sessions_of(
+        &mut self,
+        credential: CredentialId,
+        page: &PageRequest,
+    ) -> Result<Page<MailSession>> {
+        let parts = page.after().split_once('/');
+        let place = parts
+            .and_then(|(at, id)| Some((at.parse().ok()?, SessionId::parse(id)?.bytes().to_vec())));
+        let (at, id): (i64, Vec<u8>) = place.unwrap_or((i64::MAX, Vec::new()));
+        let credential = credential.bytes().to_vec();
+        let rows = all!(self, SESSIONS_OF => SessionRow; credential; at; id; page.limit())?;
+        let sessions = rows.into_iter().map(SessionRow::read).collect::<Result<Vec<_>>>()?;
+        Ok(page.page(sessions, |it| format!("{}/{}", it.opened_at.millis(), it.id)))
+    }
+
     /// How many sessions of a credential are open, and how many were opened after `since`.
     ///
     /// # Errors

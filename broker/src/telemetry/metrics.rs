@@ -72,6 +72,7 @@ figures! {
     DECISIONS_WAITING, "decisions_waiting", Gauge, [], "Decisions that waited when the last group was committed.";
     OVERTAKEN, "decisions_overtaken_total", Counter, [], "Decisions made again since rights they were made on had changed.";
     SHED, "calls_shed_total", Counter, [], "Calls refused at the door because too many were in hand.";
+    CHECKPOINTS, "audit_checkpoints_total", Counter, ["outcome"], "Signed checkpoints of audit chains: written, or failed if the second place cannot be written.";
     WRITE_SIZE, "store_write_jobs", Size, [], "How many jobs were committed in one group.";
 }
 
@@ -203,6 +204,11 @@ pub fn decided(decisions: usize, waiting: usize, took: Duration) {
 /// A decision is made again.
 pub fn overtaken() {
     counter!(OVERTAKEN).increment(1);
+}
+
+/// Checkpoints of audit chains were `written`, or `failed` to be.
+pub fn checkpoints(outcome: &'static str, count: usize) {
+    counter!(CHECKPOINTS, "outcome" => outcome).increment(count as u64);
 }
 
 /// A call was refused at the door.
