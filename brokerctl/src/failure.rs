@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     NoConsent { what: String, remedy: String },
     /// Looked into, something was found that somebody has to mend.
     Found { what: String, remedy: String },
+    /// The audit is not as it was written.
+    Broken { what: String, remedy: String },
     /// stdout is gone.
     Output(io::Error),
 }
@@ -51,7 +53,7 @@ impl Failure {
     /// As `brokerctl --help` documents them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { .. } | Self::Output(_) => 1,
+            Self::Refused { .. } | Self::Broken { .. } | Self::Output(_) => 1,
             Self::Usage { .. } => 2,
             Self::NoConsent { .. } => 4,
             Self::Found { .. } => 7,
@@ -75,6 +77,7 @@ impl Failure {
             Self::Usage { .. } => "usage",
             Self::NoConsent { .. } => "needs_consent",
             Self::Found { .. } => "found",
+            Self::Broken { .. } => "broken",
             Self::Broker(_) => match self.exit_code() {
                 2 => "usage",
                 3 => "not_permitted",
@@ -100,6 +103,7 @@ impl Failure {
             Self::Usage { what, .. }
             | Self::Refused { what, .. }
             | Self::Found { what, .. }
+            | Self::Broken { what, .. }
             | Self::NoConsent { what, .. } => what.clone(),
             Self::Output(error) => format!("cannot write the answer: {error}"),
         }
@@ -111,6 +115,7 @@ impl Failure {
             Self::Usage { remedy, .. }
             | Self::Refused { remedy, .. }
             | Self::Found { remedy, .. }
+            | Self::Broken { remedy, .. }
             | Self::NoConsent { remedy, .. } => remedy.clone(),
             Self::Output(_) => "check the disk or the program that reads it".into(),
         }

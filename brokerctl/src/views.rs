@@ -10,6 +10,7 @@ pub(crate) mod audit;
 pub(crate) mod caller;
 pub(crate) mod consent;
 pub(crate) mod credential;
+pub(crate) mod credential_use;
 pub(crate) mod diagnosis;
 mod refresh;
 pub(crate) mod status;

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::secrets::Destination;
 use crate::session::{Session, all_pages};
 use crate::views::credential::{CredentialView, CredentialsView, RotatedView};
+use crate::views::credential_use::UsesView;
 use crate::views::{Deleted, Issued};
 use crate::when;
 
@@ -28,6 +29,8 @@ pub(crate) enum Credential {
     List(List),
     /// Shows one credential, without its password
     Show(Which),
+    /// Lists the mail sessions it opened, newest first
+    Usage(Usage),
     /// Makes a successor; the old one works on for a while
     Rotate(Rotate),
     /// Ends one now: no later login succeeds
@@ -46,6 +49,16 @@ Examples:
 pub(crate) struct Which {
     /// Its id or full name
     credential: String,
+}
+
+/// `credential usage`
+#[derive(Args, Debug)]
+pub(crate) struct Usage {
+    /// Its id or full name
+    credential: String,
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    limit: usize,
 }
 
 /// `credential create`
@@ -121,6 +134,7 @@ impl Credential {
                 let credential = session.admin.ask(credentials.get_credential(ask)).await?;
                 session.out.show(&CredentialView::from(credential))
             }
+            Self::Usage(usage) => usage.run(session).await,
             Self::Revoke(which) => {
                 let ask = v1::RevokeCredentialRequest { name: which.credential };
                 let credential = session.admin.ask(credentials.revoke_credential(ask)).await?;
@@ -160,6 +174,20 @@ impl Create {
             session.out.note(ONCE);
         }
         Ok(())
+    }
+}
+
+impl Usage {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let uses = all_pages(self.limit, async |page_size, page_token| {
+            let name = self.credential.clone();
+            let ask = v1::ListCredentialUseRequest { name, page_size, page_token };
+            let mut credentials = session.admin.credentials();
+            let page = session.admin.ask(credentials.list_credential_use(ask)).await?;
+            Ok((page.uses, page.next_page_token))
+        })
+        .await?;
+        session.out.show(&UsesView::from(uses))
     }
 }
 

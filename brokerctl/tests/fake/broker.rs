@@ -226,6 +226,7 @@ answers! { CredentialService {
     rotate_credential(RotateCredentialRequest) -> RotateCredentialResponse;
     revoke_credential(RevokeCredentialRequest) -> Credential;
     delete_credential(DeleteCredentialRequest) -> ();
+    list_credential_use(ListCredentialUseRequest) -> ListCredentialUseResponse;
 } }
 answers! { CallerService {
     create_caller(CreateCallerRequest) -> CreateCallerResponse;
@@ -240,6 +241,9 @@ answers! { CallerService {
 } }
 answers! { AuditService {
     list_audit_records(ListAuditRecordsRequest) -> ListAuditRecordsResponse;
+    list_audit_chains(ListAuditChainsRequest) -> ListAuditChainsResponse;
+    export_audit_records(ExportAuditRecordsRequest) -> ExportAuditRecordsResponse;
+    verify_audit(VerifyAuditRequest) -> VerifyAuditResponse;
 } }
 answers! { SystemService {
     get_system_status(GetSystemStatusRequest) -> GetSystemStatusResponse;
