@@ -120,6 +120,13 @@ impl Builder {
         self
     }
 
+    /// With these lines in the brokers' `[audit]`.
+    #[must_use]
+    pub fn audit(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.plan.audit);
+        self
+    }
+
     /// With the broker only.
     #[must_use]
     pub fn without_adapters(mut self) -> Self {

@@ -248,6 +248,7 @@ mod tests {
         decided(3, 1, Duration::from_millis(4));
         overtaken();
         shed();
+        checkpoints("written", 2);
     }
 
     #[test]

@@ -104,6 +104,23 @@ impl Clients {
         }
     }
 
+    /// The chains that do not verify, and why.
+    pub(super) async fn broken_chains(&self) -> Result<Vec<(String, String)>, Error> {
+        let admin = self.operator.admin();
+        let mut broken = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let ask = v1::VerifyAuditRequest { page_token };
+            let page = admin.ask(admin.audit().verify_audit(ask)).await?;
+            let bad = page.chains.into_iter().filter(|chain| chain.flaw != 0);
+            broken.extend(bad.map(|chain| (chain.chain, chain.detail)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(broken);
+            }
+        }
+    }
+
     async fn hear<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Heard<T> {
         let heard = tokio::select! {
             biased;

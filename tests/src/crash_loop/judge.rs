@@ -3,7 +3,7 @@
 //! The invariants, by the simulator's ground truth and what clients were told:
 //! I1 no refresh token is lost, but with strict rotation one whose answer was on its way, and that is named at once;
 //! I2 nothing is granted after an acknowledged revocation; I3 every token belongs to its account; I4 every grant has exactly
-//! one audit record; I6 one refresh of an account at a time; I7 nobody is stuck. Whoever lost consents again, so that the
+//! one audit record, and the chains verify; I6 one refresh of an account at a time; I7 nobody is stuck. Whoever lost consents again, so that the
 //! next round begins whole. Next: [`super::report`].
 
 use std::collections::HashMap;
@@ -81,6 +81,15 @@ pub(super) async fn judge_audit(
             return Ok(judged.clone());
         }
     };
+    match clients.broken_chains().await {
+        Ok(broken) => {
+            for (chain, why) in broken {
+                scene.verdicts.add(format!("I4: chain {chain:?} does not verify: {why}"));
+            }
+        }
+        Err(error) if error.is_retryable() => return Err(Died),
+        Err(error) => scene.verdicts.add(format!("I4: the audit cannot be verified: {error}")),
+    }
     let mut ends = judged.clone();
     for record in records.iter().rev() {
         let end = ends.entry(record.chain.clone()).or_default();
