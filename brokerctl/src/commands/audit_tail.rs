@@ -14,6 +14,9 @@ use crate::session::Session;
 use crate::views::audit::line;
 use crate::when;
 
+/// A broker has other things to do.
+const SHORTEST: Duration = Duration::from_millis(50);
+
 /// `audit tail`
 #[derive(Args, Debug)]
 pub(crate) struct Tail {
@@ -40,7 +43,7 @@ impl Tail {
         let mut seen = heads(session).await?;
         self.begin(session, &asked, &seen).await?;
         loop {
-            tokio::time::sleep(self.every).await;
+            tokio::time::sleep(self.every.max(SHORTEST)).await;
             match news(session, &mut seen).await {
                 Ok(records) => {
                     for record in records.iter().filter(|record| matches(&asked, record)) {

@@ -164,6 +164,41 @@ async fn t36_a_record_that_was_changed_moved_removed_or_cut_off_is_named() -> Re
     Ok(())
 }
 
+/// SQL that puts a record's account, time and hash in place of what is stored.
+fn put(entry: &Entry, engine: Engine) -> String {
+    let Entry { chain, sequence, at, account, hash, .. } = entry;
+    let hash = blob(engine, hash);
+    format!(
+        "update audit set account = '{account}', at = {at}, hash = {hash} where chain = '{chain}' and sequence = {sequence}"
+    )
+}
+
+/// SQL that has a chain end with this record.
+fn set_head(entry: &Entry, engine: Engine) -> String {
+    let Entry { chain, sequence, hash, .. } = entry;
+    let hash = blob(engine, hash);
+    format!("update audit_chains set sequence = {sequence}, hash = {hash} where chain = '{chain}'")
+}
+
+/// SQL that makes a chain say something else from its third record on, with every hash right.
+fn written_anew(kept: &[Entry], engine: Engine) -> Vec<String> {
+    let mut all = kept.to_vec();
+    "eve".clone_into(&mut all[2].account);
+    linked_anew(&mut all, engine)
+}
+
+/// SQL that stores these records with hashes that fit them.
+fn linked_anew(all: &mut [Entry], engine: Engine) -> Vec<String> {
+    let (mut previous, mut sql) = (Vec::new(), Vec::new());
+    for entry in &mut *all {
+        entry.hash = entry.columns().link(&previous);
+        previous.clone_from(&entry.hash);
+        sql.push(put(entry, engine));
+    }
+    sql.extend(all.last().map(|last| set_head(last, engine)));
+    sql
+}
+
 #[tokio::test]
 async fn t36_a_chain_that_was_written_anew_with_its_head_is_found_by_the_second_place_only()
 -> Result<()> {
@@ -184,28 +219,8 @@ async fn t36_a_chain_that_was_written_anew_with_its_head_is_found_by_the_second_
         let whole = world.operator.ctl(&verify).await?;
         assert!(whole["checkpoints"]["matched"].as_u64() > Some(0), "{whole}");
 
-        let mut all = entries(&world, chain).await?;
-        let kept = all.clone();
-        "eve".clone_into(&mut all[2].account);
-        let mut previous = Vec::new();
-        let mut anew = Vec::new();
-        for entry in &mut all {
-            entry.hash = entry.columns().link(&previous);
-            previous.clone_from(&entry.hash);
-            let (account, hash) = (&entry.account, blob(engine, &entry.hash));
-            anew.push(format!(
-                "update audit set account = '{account}', hash = {hash} where chain = '{chain}' and sequence = {}",
-                entry.sequence
-            ));
-        }
-        let head = |sequence: i64, hash: &[u8]| {
-            let hash = blob(engine, hash);
-            format!(
-                "update audit_chains set sequence = {sequence}, hash = {hash} where chain = '{chain}'"
-            )
-        };
-        anew.push(head(kept.len() as i64, &previous));
-        by_hand(&mut world, &anew).await?;
+        let kept = entries(&world, chain).await?;
+        by_hand(&mut world, &written_anew(&kept, engine)).await?;
         assert_eq!(
             verdicts(&world, chain).await?,
             [None, None],
@@ -216,25 +231,16 @@ async fn t36_a_chain_that_was_written_anew_with_its_head_is_found_by_the_second_
         assert_eq!((found.code, &told["intact"]), (Some(1), &Value::Bool(false)), "{found}");
         assert_eq!(of_chain(&told, chain)?["flaw"], "rewritten", "{found}");
 
-        let mut cut: Vec<String> = kept
-            .iter()
-            .map(|entry| {
-                let (account, hash) = (&entry.account, blob(engine, &entry.hash));
-                format!(
-                    "update audit set account = '{account}', hash = {hash} where chain = '{chain}' and sequence = {}",
-                    entry.sequence
-                )
-            })
-            .collect();
+        let mut cut: Vec<String> = kept.iter().map(|entry| put(entry, engine)).collect();
         cut.push(format!("delete from audit where chain = '{chain}' and sequence > 4"));
-        cut.push(head(4, &kept[3].hash));
+        cut.push(set_head(&kept[3], engine));
         by_hand(&mut world, &cut).await?;
         assert_eq!(verdicts(&world, chain).await?, [None, None]);
         let told = world.operator.try_ctl(&verify).await?.json()?;
         let bad = of_chain(&told, chain)?;
         assert_eq!(
             (&bad["flaw"], &bad["bad_sequence"]),
-            (&Value::from("truncated"), &Value::from(5)),
+            (&"truncated".into(), &5.into()),
             "{told}"
         );
         world.end().await?;
@@ -252,20 +258,11 @@ async fn what_is_older_than_it_has_to_be_kept_goes_and_the_rest_still_verifies()
         world.connect(ALICE).await?;
         tokens(&world, 6).await?;
         let mut all = entries(&world, chain).await?;
-        let (mut previous, mut older) = (Vec::new(), Vec::new());
         // As if the first three had been written two months ago, and before any checkpoint.
-        for entry in &mut all {
-            entry.at -= if entry.sequence <= 3 { 60 * 24 * 60 * 60 * 1000 } else { 0 };
-            entry.hash = entry.columns().link(&previous);
-            previous.clone_from(&entry.hash);
-            let hash = blob(engine, &entry.hash);
-            older.push(format!(
-                "update audit set at = {}, hash = {hash} where chain = '{chain}' and sequence = {}",
-                entry.at, entry.sequence
-            ));
+        for entry in &mut all[..3] {
+            entry.at -= 60 * 24 * 60 * 60 * 1000;
         }
-        let hash = blob(engine, &previous);
-        older.push(format!("update audit_chains set hash = {hash} where chain = '{chain}'"));
+        let older = linked_anew(&mut all, engine);
         let second = world.house.folder().join("second.jsonl");
         world.house.broker()?.kill();
         std::fs::remove_file(&second)?;
