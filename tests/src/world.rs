@@ -11,6 +11,7 @@ pub mod command;
 pub mod crowd;
 pub mod doors;
 pub mod engine;
+pub mod evidence;
 pub mod fixture;
 pub mod house;
 pub mod ledger;

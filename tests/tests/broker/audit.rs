@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::world::evidence::entry;
 use e2e::world::{ALICE, Engine, World};
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -91,21 +92,6 @@ async fn entries(world: &World, chain: &str) -> Result<Vec<Entry>> {
         after_sequence: 0,
     };
     let page = admin.ask(admin.audit().export_audit_records(ask)).await?;
-    let entry = |it: v1::AuditRecord| Entry {
-        at: it.time.map_or(0, |at| at.seconds * 1000 + i64::from(at.nanos / 1_000_000)),
-        chain: it.chain,
-        sequence: it.sequence,
-        what: it.event,
-        project: it.project,
-        actor: it.actor,
-        account: it.account,
-        subject: it.subject,
-        granted: i64::from(it.granted),
-        reason: it.reason.into(),
-        address: it.address,
-        detail: it.detail,
-        hash: it.hash,
-    };
     Ok(page.records.into_iter().map(entry).collect())
 }
 
