@@ -184,6 +184,7 @@ impl Core {
             proof: MailProof::new(roots, PROOF_DEADLINE),
             refresh: config.refresh.clone(),
             decisions: config.decisions,
+            audit: config.audit.clone(),
             spill: Spill::new(config.spill.clone()),
             bell: bell.clone(),
         });
@@ -255,6 +256,7 @@ pub async fn serve(config: &Config, core: Core) -> Result<(), StartError> {
     let (of_ops, service) = (tasks.clone(), core.service.clone());
     drop(tasks.spawn(async move { http::ops::serve_ops(ops, figures, service, &of_ops).await }));
     upkeep::refusals(&core.service, tasks);
+    upkeep::checkpoints(&core.service, tasks);
     until_told(signals, tasks, &identities).await;
     core.close(config.drain).await;
     tracing::info!("stopped");

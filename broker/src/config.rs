@@ -3,6 +3,7 @@
 //! Never opens a store, a port or a key. Invariant: whatever leaves this room was checked, and whatever was wrong is told
 //! with file, line, field and remedy. Next: `assemble` hands each part its settings.
 
+mod audit;
 mod decisions;
 mod file;
 mod issuers;
@@ -19,7 +20,7 @@ use crate::http::HttpSettings;
 use crate::providers::ProviderSettings;
 use crate::providers::workload::IssuerSettings;
 use crate::seal::KeySource;
-use crate::service::{DecisionSettings, RefreshSettings};
+use crate::service::{AuditSettings, DecisionSettings, RefreshSettings};
 use crate::store;
 use crate::telemetry::LogSettings;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub refresh: RefreshSettings,
     /// How what is handed out is decided.
     pub decisions: DecisionSettings,
+    /// How long the audit is kept, and where it is attested.
+    pub audit: AuditSettings,
     /// Where answers wait that the store cannot take.
     pub spill: PathBuf,
     /// This broker's name among those that share a database; without one, each start is a stranger to the last.
@@ -191,6 +194,25 @@ mod tests {
         assert!(issuer(inside).is_ok());
         let one = "[[callers.issuer]]\nurl = \"https://issuer.test\"\naudiences = [\"x\"]\n";
         assert!(parse(&format!("{LEAST}{one}{one}")).unwrap_err().contains("named twice"));
+    }
+
+    #[test]
+    fn the_audit_is_kept_for_ever_and_attested_nowhere_unless_somebody_says_so() {
+        assert_eq!(parse(LEAST).unwrap().audit, AuditSettings::default());
+        let with = |text: &str| parse(&format!("{LEAST}[audit]\n{text}\n"));
+        let audit = with("keep_days = 400\ncheckpoint_file = \"c.jsonl\"").unwrap().audit;
+        assert_eq!(audit.keep, Some(Duration::from_secs(400 * 24 * 60 * 60)));
+        let checkpoints = audit.checkpoints.unwrap();
+        assert!(checkpoints.file.is_absolute() && checkpoints.file.ends_with("c.jsonl"));
+        for (text, field) in [
+            ("keep_days = 0", "audit.keep_days"),
+            ("checkpoint_seconds = 5", "audit.checkpoint_file"),
+            ("checkpoint_file = \"c\"\ncheckpoint_seconds = 0", "audit.checkpoint_seconds"),
+            ("checkpoint_file = \"c\"\ncheckpoint_records = 0", "audit.checkpoint_records"),
+        ] {
+            let told = with(text).unwrap_err();
+            assert!(told.contains("token-broker.toml:") && told.contains(field), "{told}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! sealed by a [`Kek`] that the [`Custody`] finds in a [`KeySource`]. Below lie `envelope` (the bytes), `xaes` (the cipher) and
 //! `key`. Next: `sealer`.
 
+mod checkpoint;
 pub mod credential;
 mod custody;
 mod envelope;
@@ -26,6 +27,7 @@ mod xaes;
 #[cfg(test)]
 mod day_one;
 
+pub use checkpoint::CannotSign;
 pub use custody::{Custody, CustodyError};
 pub use error::SealError;
 pub use kek::{Kek, KekFormat};

@@ -13,6 +13,7 @@ mod callers;
 mod cancel_consent;
 mod changes;
 mod check_rights;
+mod checkpoint_audit;
 mod consent_link;
 mod create_app;
 mod create_caller;
@@ -39,6 +40,7 @@ mod pace;
 pub mod places;
 mod presence;
 mod proof;
+mod prune_audit;
 mod receive_answer;
 mod recover;
 mod refresh;
@@ -71,6 +73,7 @@ mod update_account;
 mod update_app;
 mod update_caller;
 mod verify_app;
+mod verify_audit;
 mod watch_revocations;
 
 use std::future::Future;
@@ -82,7 +85,9 @@ use url::Url;
 pub use access_token::{Granted, TokenWish};
 pub use app_secrets::NewAppSecret;
 pub use apps::{AppChange, AppDraft, AppView, Verified};
+pub use audit::AuditChains;
 pub use callers::{CallerChange, CallerDraft, CallerView, NewKey};
+pub use checkpoint_audit::{AuditSettings, CheckpointSettings};
 pub use create_consent::{ConsentDraft, ConsentView};
 pub use create_credential::CredentialDraft;
 pub use credentials::{CredentialView, NewCredential};
@@ -102,11 +107,14 @@ pub use sessions::SessionWish;
 pub use status::Status;
 pub use token_status::TokenStatus;
 pub use update_account::AccountChange;
+pub use verify_audit::{AuditVerdict, ChainVerdict};
 pub use watch_revocations::{Cursor, Revocations, Watcher};
 
 pub use crate::domain::refresh::gate::EndpointState;
 pub use crate::seal::RefusedRow;
-pub use crate::store::{AccountFilter, Kind, Page, PageRequest, PausedApp, Replica, Reseal};
+pub use crate::store::{
+    AccountFilter, AuditFilter, EventFilter, Kind, Page, PageRequest, PausedApp, Replica, Reseal,
+};
 
 use crate::clock::{Clock, Time};
 use crate::domain::event::Event;
@@ -151,6 +159,8 @@ pub struct Parts {
     pub refresh: RefreshSettings,
     /// How what is handed out is decided.
     pub decisions: DecisionSettings,
+    /// How long the audit is kept, and where it is attested.
+    pub audit: AuditSettings,
     /// Answers that the store could not take.
     pub spill: Spill,
     /// Rings when something happened to an account.
@@ -203,6 +213,7 @@ pub struct Service {
     said: presence::Said,
     at_work: reseal::AtWork,
     drain: Drain,
+    attested: checkpoint_audit::Attested,
     /// Random at each start.
     salt: [u8; 16],
 }
@@ -230,6 +241,7 @@ impl Service {
             said: presence::Said::default(),
             at_work: reseal::AtWork::default(),
             drain: Drain::default(),
+            attested: checkpoint_audit::Attested::default(),
             salt,
         }
     }

@@ -14,6 +14,7 @@ mod attempts;
 mod audit;
 mod bell;
 mod callers;
+mod chains;
 mod changes;
 mod consents;
 mod credentials;
@@ -51,8 +52,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::accounts::AccountFilter;
-pub use self::audit::{ChainEnd, first_break};
+pub use self::audit::{AuditFilter, ChainEnd, EventFilter, first_break};
 pub use self::bell::{Bell, Rings, Rung};
+pub use self::chains::{Pruned, STRIDE};
 pub use self::changes::{Changes, Sight};
 pub use self::engine::{Conn, Tx};
 pub use self::epoch::{Change, Changed, REMEMBERED};

@@ -28,7 +28,7 @@ The config file is --config, BROKERCTL_CONFIG or ~/.config/token-broker/brokerct
 
 Exit codes:
   0  done
-  1  the broker, the provider or the owner refused
+  1  the broker, the provider or the owner refused, or `audit verify` found a bad record
   2  wrong usage or set-up
   3  no such thing, no right to it, or a key that is not valid
   4  the mailbox owner has to consent, or did not in time

@@ -8,6 +8,9 @@ pub(crate) mod app;
 mod app_fields;
 mod app_update;
 pub(crate) mod audit;
+mod audit_export;
+mod audit_tail;
+mod audit_verify;
 pub(crate) mod caller;
 mod caller_fields;
 mod caller_update;
@@ -24,12 +27,18 @@ mod words;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::session::Session;
 
 /// Does what was typed.
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     if let Command::Completion(completion) = &cli.command {
         return completion.run();
+    }
+    if let Command::Audit(audit) = &cli.command
+        && let Some(done) = audit.run_alone(&Output::new(cli.global.json))
+    {
+        return done;
     }
     let session = Session::open(&cli.global).await?;
     match cli.command {

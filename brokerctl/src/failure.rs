@@ -26,6 +26,8 @@ pub(crate) enum Failure {
     Found { what: String, remedy: String },
     /// Not in time; it may be later.
     Busy { what: String, remedy: String },
+    /// The audit is not as it was written.
+    Broken { what: String, remedy: String },
     /// stdout is gone.
     Output(io::Error),
 }
@@ -53,7 +55,7 @@ impl Failure {
     /// As `brokerctl --help` documents them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { .. } | Self::Output(_) => 1,
+            Self::Refused { .. } | Self::Broken { .. } | Self::Output(_) => 1,
             Self::Usage { .. } => 2,
             Self::NoConsent { .. } => 4,
             Self::Busy { .. } => 5,
@@ -79,6 +81,7 @@ impl Failure {
             Self::NoConsent { .. } => "needs_consent",
             Self::Found { .. } => "found",
             Self::Busy { .. } => "unavailable",
+            Self::Broken { .. } => "broken",
             Self::Broker(_) => match self.exit_code() {
                 2 => "usage",
                 3 => "not_permitted",
@@ -105,6 +108,7 @@ impl Failure {
             | Self::Refused { what, .. }
             | Self::Found { what, .. }
             | Self::Busy { what, .. }
+            | Self::Broken { what, .. }
             | Self::NoConsent { what, .. } => what.clone(),
             Self::Output(error) => format!("cannot write the answer: {error}"),
         }
@@ -117,6 +121,7 @@ impl Failure {
             | Self::Refused { remedy, .. }
             | Self::Found { remedy, .. }
             | Self::Busy { remedy, .. }
+            | Self::Broken { remedy, .. }
             | Self::NoConsent { remedy, .. } => remedy.clone(),
             Self::Output(_) => "check the disk or the program that reads it".into(),
         }

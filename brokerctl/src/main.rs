@@ -11,6 +11,7 @@ mod failure;
 mod loopback;
 mod names;
 mod output;
+mod proof;
 mod secrets;
 mod session;
 mod settings;

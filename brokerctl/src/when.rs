@@ -52,6 +52,14 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| format!("{text:?} is no time; write 90d, 2027-01-31 or 2027-01-31T12:00:00Z"))
 }
 
+/// Reads a moment that has been: a span before now, a date, or a time as RFC 3339 has it.
+pub(crate) fn past(text: &str) -> Result<Timestamp, String> {
+    match span(text) {
+        Ok(span) => Ok(now().checked_sub(span).unwrap_or(SystemTime::UNIX_EPOCH).into()),
+        Err(_) => moment(text),
+    }
+}
+
 /// For the wire.
 pub(crate) fn wire(span: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(span).unwrap_or_default()

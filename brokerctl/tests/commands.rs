@@ -669,3 +669,121 @@ async fn one_session_is_ended_by_its_name_and_many_after_a_question() {
     assert_eq!(world.run("session end s1 --all --yes").await.code, 2);
     assert_eq!(world.run("session end --account a --adapter b --yes").await.code, 2);
 }
+
+fn token_record(sequence: i64) -> AuditRecord {
+    AuditRecord {
+        chain: "one".into(),
+        sequence,
+        project: "default".into(),
+        event: "token".into(),
+        account: "ann".into(),
+        granted: true,
+        time: at(1_800_000_000 + sequence),
+        hash: vec![0xab; 32],
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_bad_record_is_named_with_exit_code_1_and_all_chains_are_shown() {
+    let fake = Fake::default();
+    fake.on("verify_audit", |ask: &VerifyAuditRequest| {
+        let good = AuditChainVerdict { last_sequence: 9, records: 9, ..Default::default() };
+        let bad = AuditChainVerdict {
+            chain: "one".into(),
+            flaw: AuditFlaw::Edited.into(),
+            bad_sequence: 4,
+            detail: "record 4 does not follow".into(),
+            ..good.clone()
+        };
+        let (chain, next) = if ask.page_token.is_empty() { (good, "more") } else { (bad, "") };
+        let next_page_token = next.to_owned();
+        Ok(VerifyAuditResponse { chains: vec![chain], next_page_token, ..Default::default() })
+    });
+    let world = fake.start().await;
+    let run = world.run("audit verify --json").await;
+    let told = run.json();
+    assert_eq!((run.code, &told["intact"], &told["records"]), (1, &json!(false), &json!(18)));
+    assert_eq!(
+        (&told["chains"][0]["flaw"], &told["chains"][1]["flaw"]),
+        (&json!(null), &json!("edited"))
+    );
+    assert_eq!(run.error()["kind"], json!("broken"));
+    let people = world.run("audit verify").await;
+    assert!(people.stderr.contains("chain one, record 4: edited"), "{}", people.stderr);
+    assert!(
+        people.stdout.contains("edited at 4") && people.stdout.contains("changes"),
+        "{}",
+        people.stdout
+    );
+}
+
+#[tokio::test]
+async fn an_export_is_whole_or_not_there_and_what_is_wrong_with_it_is_found_without_a_broker() {
+    let fake = Fake::default();
+    fake.on("list_audit_chains", |_: &ListAuditChainsRequest| {
+        let head_hash = vec![0xab; 32];
+        let one =
+            AuditChain { chain: "one".into(), head_sequence: 2, head_hash, ..Default::default() };
+        Ok(ListAuditChainsResponse {
+            chains: vec![one],
+            instance: vec![7; 16],
+            ..Default::default()
+        })
+    });
+    fake.on("export_audit_records", |ask: &ExportAuditRecordsRequest| {
+        let records = (ask.after_sequence + 1..=3).map(token_record).collect();
+        Ok(ExportAuditRecordsResponse { records })
+    });
+    let world = fake.start().await;
+    let file = world.home.path().join("audit.jsonl");
+    let run = world.run(&format!("audit export {} --json", file.display())).await;
+    assert_eq!((run.code, &run.json()["records"]), (0, &json!(2)), "{}", run.stderr);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(text.lines().count(), 3, "a header and two records, none after the head: {text}");
+    let again = world.run(&format!("audit export {}", file.display())).await;
+    assert_eq!(again.code, 2, "never over a file that is there: {}", again.stderr);
+    let mut alone = world.command(&format!("audit verify --json --file {}", file.display()));
+    alone.env_remove("BROKERCTL_KEY").env_remove("BROKERCTL_SERVER");
+    let run = finish(alone).await;
+    let chain = &run.json()["chains"][0];
+    assert_eq!(
+        (run.code, &chain["bad_sequence"], &chain["flaw"]),
+        (1, &json!(1), &json!("edited"))
+    );
+    std::fs::write(&file, "{}\n").unwrap();
+    let run = world.run(&format!("audit verify --file {}", file.display())).await;
+    assert!(run.code == 2 && run.stderr.contains("line 1"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn what_comes_is_shown_line_by_line_until_somebody_ends_it() {
+    let fake = Fake::default();
+    let looks = Arc::new(Mutex::new(4_i64));
+    fake.on("list_audit_chains", move |_: &ListAuditChainsRequest| {
+        let mut head = looks.lock().unwrap();
+        *head += 1;
+        let one = AuditChain { chain: "one".into(), head_sequence: *head, ..Default::default() };
+        Ok(ListAuditChainsResponse { chains: vec![one], ..Default::default() })
+    });
+    fake.on("list_audit_records", |_: &ListAuditRecordsRequest| {
+        // Number 6 came after the chains were looked at, and comes again with the next look.
+        let records = [6, 5, 4].map(token_record).to_vec();
+        Ok(ListAuditRecordsResponse { records, ..Default::default() })
+    });
+    fake.on("export_audit_records", |ask: &ExportAuditRecordsRequest| {
+        Ok(ExportAuditRecordsResponse { records: vec![token_record(ask.after_sequence + 1)] })
+    });
+    let world = fake.start().await;
+    let mut child = world.command("audit tail --json --every 0s --account ann").spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for expected in 4..=8 {
+        let line = lines.next_line().await.unwrap().unwrap();
+        let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(record["sequence"], json!(expected));
+    }
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    while lines.next_line().await.unwrap().is_some() {}
+    assert_eq!(child.wait().await.unwrap().code(), Some(0), "Ctrl-C is how it is meant to end");
+}

@@ -11,6 +11,7 @@ pub mod command;
 pub mod crowd;
 pub mod doors;
 pub mod engine;
+pub mod evidence;
 pub mod fixture;
 pub mod house;
 pub mod ledger;
@@ -131,6 +132,13 @@ impl Builder {
     #[must_use]
     pub fn orphan_ttl(mut self, seconds: u32) -> Self {
         self.plan.orphan_ttl_s = Some(seconds);
+        self
+    }
+
+    /// With these lines in the brokers' `[audit]`.
+    #[must_use]
+    pub fn audit(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.plan.audit);
         self
     }
 

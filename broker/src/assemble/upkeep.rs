@@ -11,6 +11,8 @@ use crate::service::Service;
 use crate::tasks::Tasks;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How often it is looked whether a checkpoint is due.
+const LOOK: Duration = Duration::from_secs(2);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Looks after the keys and tells the other brokers of this one.
@@ -42,8 +44,35 @@ pub(super) fn hourly(service: &Service, tasks: &Tasks) {
             if let Err(error) = service.tidy().await {
                 tracing::warn!(%error, "old rows were not forgotten; the next try is in an hour");
             }
+            match service.prune_audit().await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "audit records were removed that are old enough"),
+                Err(error) => {
+                    tracing::warn!(%error, "old audit records were not removed; the next try is in an hour");
+                }
+            }
             if let Err(error) = service.check_rights().await {
                 tracing::warn!(%error, "the rights were not looked through; the next try is in an hour");
+            }
+        }
+    }));
+}
+
+/// Looks every few seconds whether it is time to sign where the audit stands, and signs once more at the end.
+pub(super) fn checkpoints(service: &Service, tasks: &Tasks) {
+    let (service, stopping) = (service.clone(), tasks.clone());
+    drop(tasks.spawn(async move {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            let stops = tokio::select! {
+                () = stopping.stopping() => true,
+                _ = looks.tick() => false,
+            };
+            if let Err(error) = service.checkpoint_audit(stops).await {
+                tracing::debug!(%error, "checkpoints of the audit wait for the store");
+            }
+            if stops {
+                return;
             }
         }
     }));

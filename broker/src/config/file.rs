@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
+use super::audit::Audit;
 use super::issuers::Callers;
 use super::{Config, Problem};
 use crate::domain::ids::ResourceId;
@@ -44,6 +45,8 @@ pub(super) struct File {
     refresh: Refresh,
     #[serde(default)]
     decision: Decision,
+    #[serde(default)]
+    audit: Audit,
     #[serde(default)]
     log: Log,
     replica: Option<Spanned<String>>,
@@ -138,8 +141,8 @@ struct Log {
 
 /// Checks a [`File`] against the place it came from.
 pub(super) struct Checker<'a> {
-    file: &'a Path,
-    text: &'a str,
+    pub(super) file: &'a Path,
+    pub(super) text: &'a str,
     env: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -160,6 +163,7 @@ impl<'a> Checker<'a> {
             refresh: self.refresh(&raw.refresh)?,
             decisions: self.decisions(raw.decision.mode)?,
             issuers: self.issuers(raw.callers, raw.providers.allow_insecure_loopback)?,
+            audit: self.audit(raw.audit)?,
             replica: self.replica(raw.replica.as_ref())?,
             store,
             kek: self.kek("keys.kek", &raw.keys.kek)?,

@@ -152,4 +152,6 @@ what! {
     BrokerResumed = "broker.resumed",
     /// The failures of a token endpoint, or the pause of an app, were forgotten.
     BreakerReset = "breaker.reset",
+    /// Old records were removed: the chain is the subject, where it begins now is in the detail.
+    AuditPruned = "audit.pruned",
 }

@@ -53,6 +53,7 @@ pub(super) struct TermKeys {
     pub(super) rights: Key,
     pub(super) credentials: Key,
     pub(super) api_keys: Key,
+    pub(super) checkpoints: Key,
     root: Key,
 }
 
@@ -245,6 +246,7 @@ impl TermKeys {
             rights: root.derive(instance, "token-broker/1/rights-mac"),
             credentials: root.derive(instance, "token-broker/1/credential-hash"),
             api_keys: root.derive(instance, "token-broker/1/api-key-hash"),
+            checkpoints: root.derive(instance, "token-broker/1/audit-checkpoint"),
             root,
         }
     }

@@ -1,12 +1,10 @@
 //! The audit: what was handed out, changed and refused, numbered without gaps and chained.
 //!
-//! Never changes or removes a record. Changes, by whichever broker, are the one chain without a name, since writers take
+//! Never changes a record, and removes none: retention does (`chains.rs`). Changes, by whichever broker, are the one chain without a name, since writers take
 //! turns anyway; what a broker hands out is a chain of its own, named after it, so that brokers need not wait for each other.
 //! Invariants: a record is in the same transaction as what it tells of, and so is where its chain ends; a chain ends where
 //! its writer thinks it does, or nothing is written; so a gap or a broken hash means a hand in the database.
-//! Next: `lane.rs` appends what is handed out, `grpc/audit` lists, an operator verifies.
-
-use sha2::{Digest, Sha256};
+//! Next: `lane.rs` appends what is handed out, `grpc/audit` lists, `chains.rs` goes along the chains.
 
 use super::engine::{Conn, Tx, all, maybe, on, run, statements};
 use super::error::{Error, Result};
@@ -15,14 +13,23 @@ use super::page::{Page, PageRequest};
 use super::pending::Head;
 use super::row::{Cells, row};
 use crate::clock::Time;
+use crate::domain::chain::{Columns, Entry};
 use crate::domain::event::{Event, Record, What};
-use crate::domain::guarded::Canonical;
 use crate::domain::ids::ProjectId;
 
 row!(AuditRow, audit_columns {
     chain: String, sequence: i64, at: i64, what: String, project: String, actor: String, account: String, subject: String,
     granted: i64, reason: i64, address: String, detail: String, hash: Vec<u8>,
 });
+
+/// What a filter asks of a record; empty texts, and -1, ask for nothing.
+macro_rules! wanted {
+    () => {
+        " and at >= $5 and ($6 = '' or what = $6) and ($7 = '' or substr(what, 1, length($7)) = $7)
+        and ($8 = '' or actor = $8) and ($9 = '' or subject = $9)
+        and (cast($10 as bigint) < 0 or granted = $10) and (cast($11 as bigint) < 0 or reason = $11)"
+    };
+}
 
 statements! {
     HEAD = "select sequence, hash from audit_head where one = 1";
@@ -35,12 +42,18 @@ statements! {
     APPEND = concat!("insert into audit (", audit_columns!(), ")
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)");
     NEWEST = concat!("select ", audit_columns!(), " from audit where project = $1
-        and (at, chain, sequence) < ($2, $3, $4) order by at desc, chain desc, sequence desc limit $5");
-    NEWEST_ABOUT = concat!("select ", audit_columns!(), " from audit where project = $1 and account = $2
-        and (at, chain, sequence) < ($3, $4, $5) order by at desc, chain desc, sequence desc limit $6");
-    FOLLOWING = concat!("select ", audit_columns!(), " from audit where chain = $1 and sequence > $2
-        order by sequence limit 1000");
+        and (at, chain, sequence) < ($2, $3, $4)", wanted!(), " order by at desc, chain desc, sequence desc limit $12");
+    NEWEST_ABOUT = concat!("select ", audit_columns!(), " from audit where project = $1
+        and (at, chain, sequence) < ($2, $3, $4)", wanted!(), " and account = $13
+        order by at desc, chain desc, sequence desc limit $12");
 }
+
+/// The next records of a chain, [`STRIDE`](super::chains::STRIDE) of them.
+pub(super) const FOLLOWING: &str = concat!(
+    "select ",
+    audit_columns!(),
+    " from audit where chain = $1 and sequence > $2 order by sequence limit 1000"
+);
 
 /// Many records at once.
 static APPEND_MANY: Many =
@@ -57,23 +70,68 @@ pub struct ChainEnd {
     pub hash: Vec<u8>,
 }
 
+/// Which records are wanted; the default is all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// About this account's id for people.
+    pub account: Option<String>,
+    /// Of this kind, or of all kinds that begin so.
+    pub what: Option<EventFilter>,
+    /// By this actor.
+    pub actor: Option<String>,
+    /// With this subject.
+    pub subject: Option<String>,
+    /// Granted, or refused.
+    pub granted: Option<bool>,
+    /// Refused for this.
+    pub reason: Option<i32>,
+    /// Not before.
+    pub from: Option<Time>,
+    /// Before.
+    pub until: Option<Time>,
+}
+
+/// One kind of event or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventFilter {
+    /// This one.
+    Is(What),
+    /// Those that begin so.
+    Begins(String),
+}
+
 impl Conn {
-    /// Records of a project, newest first; only those about `account` (its id for people) if one is given.
+    /// Records of a project, newest first; only those that the filter wants.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if a row cannot be understood; else as every read.
     pub async fn audit(
         &mut self,
         project: &ProjectId,
-        account: Option<&str>,
+        filter: &AuditFilter,
         page: &PageRequest,
     ) -> Result<Page<Record>> {
         let (project, limit) = (project.as_str(), page.limit());
-        let (at, chain, sequence) = place(page.after());
-        let rows = match account {
-            None => all!(self, NEWEST => AuditRow; project; at; chain; sequence; limit)?,
+        let until = filter.until.map_or(i64::MAX, Time::millis);
+        let (at, chain, sequence) = place(page.after(), until);
+        let from = filter.from.map_or(i64::MIN, Time::millis);
+        let (is, begins) = match &filter.what {
+            None => ("", ""),
+            Some(EventFilter::Is(what)) => (what.as_str(), ""),
+            Some(EventFilter::Begins(text)) => ("", text.as_str()),
+        };
+        let actor = filter.actor.as_deref().unwrap_or_default();
+        let subject = filter.subject.as_deref().unwrap_or_default();
+        let granted = filter.granted.map_or(-1, i64::from);
+        let reason = filter.reason.map_or(-1, i64::from);
+        let rows = match filter.account.as_deref() {
+            None => {
+                all!(self, NEWEST => AuditRow; project; at; chain; sequence; from; is; begins; actor;
+                subject; granted; reason; limit)?
+            }
             Some(account) => {
-                all!(self, NEWEST_ABOUT => AuditRow; project; account; at; chain; sequence; limit)?
+                all!(self, NEWEST_ABOUT => AuditRow; project; at; chain; sequence; from; is; begins;
+                actor; subject; granted; reason; limit; account)?
             }
         };
         let records = rows.into_iter().map(AuditRow::read).collect::<Result<Vec<_>>>()?;
@@ -182,13 +240,13 @@ impl Tx {
     }
 }
 
-/// Where a page of records begins, from its token: before this time, chain and number.
-fn place(token: &str) -> (i64, &str, i64) {
+/// Where a page of records begins, from its token: before this time, chain and number. The first begins at `until`.
+fn place(token: &str, until: i64) -> (i64, &str, i64) {
     let parts = token.split_once('/').and_then(|(at, rest)| Some((at, rest.split_once('/')?)));
     let numbers = parts.and_then(|(at, (sequence, chain))| {
         Some((at.parse().ok()?, chain, sequence.parse().ok()?))
     });
-    numbers.unwrap_or((i64::MAX, "", 0))
+    numbers.unwrap_or((until, "", 0))
 }
 
 /// The first record of `records` that does not follow from the one before it; `previous` is what stands before them all.
@@ -208,24 +266,23 @@ pub fn first_break(previous: (i64, &[u8]), records: &[Record]) -> Option<i64> {
     None
 }
 
-/// SHA-256 over the previous hash and every column of the record, each with its name, kind and length.
+/// The hash of a record that is about to be written.
 fn link(chain: &str, previous: &[u8], sequence: i64, event: &Event) -> Vec<u8> {
-    let record = Canonical::new("audit", [0; 16], sequence.unsigned_abs());
-    // The chain of changes is older than the names, and its records are hashed as they always were.
-    let record = if chain.is_empty() { record } else { record.text("chain", chain) };
-    let record = record
-        .bytes("previous", previous)
-        .number("at", event.at.millis())
-        .text("what", event.what.as_str())
-        .text("project", event.project.as_str())
-        .text("actor", event.actor.as_str())
-        .text("account", event.account.as_str())
-        .text("subject", event.subject.as_str())
-        .number("granted", i64::from(event.granted))
-        .number("reason", i64::from(event.reason))
-        .text("address", event.address.as_str())
-        .text("detail", event.detail.as_str());
-    Sha256::digest(record.as_bytes()).to_vec()
+    let columns = Columns {
+        chain,
+        sequence,
+        at: event.at.millis(),
+        what: event.what.as_str(),
+        project: &event.project,
+        actor: &event.actor,
+        account: &event.account,
+        subject: &event.subject,
+        granted: i64::from(event.granted),
+        reason: i64::from(event.reason),
+        address: &event.address,
+        detail: &event.detail,
+    };
+    columns.link(previous)
 }
 
 /// Without its head the chain cannot go on, and without a record nothing is handed out.
@@ -236,10 +293,29 @@ fn headless() -> Error {
 /// The texts that are made, for the test that prepares them.
 #[cfg(test)]
 pub(super) fn made(conn: &Conn) -> impl Iterator<Item = &'static str> + use<> {
-    APPEND_MANY.all(conn)
+    APPEND_MANY.all(conn).chain([FOLLOWING])
 }
 
 impl AuditRow {
+    /// As it is stored.
+    pub(super) fn entry(self) -> Entry {
+        Entry {
+            chain: self.chain,
+            sequence: self.sequence,
+            at: self.at,
+            what: self.what,
+            project: self.project,
+            actor: self.actor,
+            account: self.account,
+            subject: self.subject,
+            granted: self.granted,
+            reason: self.reason,
+            address: self.address,
+            detail: self.detail,
+            hash: self.hash,
+        }
+    }
+
     fn read(self) -> Result<Record> {
         let number = self.sequence.to_string();
         let at = Cells::of("audit", number.as_bytes());

@@ -38,6 +38,7 @@ const TWINS: &[Twin] = &[
     twin!(6, "session ends", "0006_session_ends.sql"),
     twin!(7, "keys", "0007_keys.sql"),
     twin!(8, "login limits", "0008_login_limits.sql"),
+    twin!(9, "audit floors", "0009_audit_floors.sql"),
 ];
 
 /// Large tables take their time, and so does a broker that migrates before us.

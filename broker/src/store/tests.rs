@@ -6,6 +6,7 @@
 mod accounts;
 mod apps;
 mod audit;
+mod chains;
 mod consents;
 mod deciding;
 pub(super) mod engines;

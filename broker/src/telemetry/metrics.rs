@@ -74,6 +74,7 @@ figures! {
     DECISIONS_WAITING, "decisions_waiting", Gauge, [], "Decisions that waited when the last group was committed.";
     OVERTAKEN, "decisions_overtaken_total", Counter, [], "Decisions made again since rights they were made on had changed.";
     SHED, "calls_shed_total", Counter, [], "Calls refused at the door because too many were in hand.";
+    CHECKPOINTS, "audit_checkpoints_total", Counter, ["outcome"], "Signed checkpoints of audit chains: written, or failed if the second place cannot be written.";
     WRITE_SIZE, "store_write_jobs", Size, [], "How many jobs were committed in one group.";
 }
 
@@ -217,6 +218,11 @@ pub fn overtaken() {
     counter!(OVERTAKEN).increment(1);
 }
 
+/// Checkpoints of audit chains were `written`, or `failed` to be.
+pub fn checkpoints(outcome: &'static str, count: usize) {
+    counter!(CHECKPOINTS, "outcome" => outcome).increment(count as u64);
+}
+
 /// A call was refused at the door.
 pub fn shed() {
     counter!(SHED).increment(1);
@@ -256,6 +262,7 @@ mod tests {
         decided(3, 1, Duration::from_millis(4));
         overtaken();
         shed();
+        checkpoints("written", 2);
     }
 
     #[test]

@@ -244,6 +244,9 @@ answers! { CallerService {
 } }
 answers! { AuditService {
     list_audit_records(ListAuditRecordsRequest) -> ListAuditRecordsResponse;
+    list_audit_chains(ListAuditChainsRequest) -> ListAuditChainsResponse;
+    export_audit_records(ExportAuditRecordsRequest) -> ExportAuditRecordsResponse;
+    verify_audit(VerifyAuditRequest) -> VerifyAuditResponse;
 } }
 answers! { SessionService {
     list_sessions(ListSessionsRequest) -> ListSessionsResponse;

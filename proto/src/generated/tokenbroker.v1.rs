@@ -3058,6 +3058,9 @@ pub struct AuditRecord {
     /// refused it.
     #[prost(string, tag = "12")]
     pub chain: ::prost::alloc::string::String,
+    /// The project's id.
+    #[prost(string, tag = "13")]
+    pub project: ::prost::alloc::string::String,
 }
 /// Lists records.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3075,6 +3078,27 @@ pub struct ListAuditRecordsRequest {
     /// name that was asked for.
     #[prost(string, tag = "4")]
     pub account: ::prost::alloc::string::String,
+    /// Only this event, such as `token`, or all that begin so: `credential.*`.
+    #[prost(string, tag = "5")]
+    pub event: ::prost::alloc::string::String,
+    /// Only by this actor: its full name.
+    #[prost(string, tag = "6")]
+    pub actor: ::prost::alloc::string::String,
+    /// Only with this subject: its full name or key id, as records have it.
+    #[prost(string, tag = "7")]
+    pub subject: ::prost::alloc::string::String,
+    /// Only granted or only refused ones.
+    #[prost(enumeration = "AuditOutcome", tag = "8")]
+    pub outcome: i32,
+    /// Only those refused for this.
+    #[prost(enumeration = "ErrorReason", tag = "9")]
+    pub reason: i32,
+    /// Not before.
+    #[prost(message, optional, tag = "10")]
+    pub from_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Before.
+    #[prost(message, optional, tag = "11")]
+    pub until_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A page of records.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3085,6 +3109,205 @@ pub struct ListAuditRecordsResponse {
     /// For the next page. Empty on the last.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for the chains.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAuditChainsRequest {}
+/// The chains.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAuditChainsResponse {
+    /// By name, that of changes (without a name) first.
+    #[prost(message, repeated, tag = "1")]
+    pub chains: ::prost::alloc::vec::Vec<AuditChain>,
+    /// 16 bytes that tell this instance from others; in each checkpoint.
+    #[prost(bytes = "vec", tag = "2")]
+    pub instance: ::prost::alloc::vec::Vec<u8>,
+    /// Who signs checkpoints, by key term, oldest first. Keep a copy elsewhere: a
+    /// checkpoint proves no more than the key it is checked with.
+    #[prost(message, repeated, tag = "3")]
+    pub keys: ::prost::alloc::vec::Vec<AuditKey>,
+    /// Whether the broker that answers writes checkpoints.
+    #[prost(bool, tag = "4")]
+    pub checkpointed: bool,
+}
+/// Where a chain begins and ends.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditChain {
+    /// Its name. Empty for the chain of changes.
+    #[prost(string, tag = "1")]
+    pub chain: ::prost::alloc::string::String,
+    /// The newest record that retention removed; 0 if nothing was.
+    #[prost(int64, tag = "2")]
+    pub floor_sequence: i64,
+    /// The hash of that. Empty if nothing was.
+    #[prost(bytes = "vec", tag = "3")]
+    pub floor_hash: ::prost::alloc::vec::Vec<u8>,
+    /// The newest record.
+    #[prost(int64, tag = "4")]
+    pub head_sequence: i64,
+    /// The hash of that.
+    #[prost(bytes = "vec", tag = "5")]
+    pub head_hash: ::prost::alloc::vec::Vec<u8>,
+}
+/// A key that signs checkpoints.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditKey {
+    /// The key term it is derived in.
+    #[prost(uint32, tag = "1")]
+    pub term: u32,
+    /// Ed25519, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub public_key: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks for records of a chain.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportAuditRecordsRequest {
+    /// Which. Empty for the chain of changes.
+    #[prost(string, tag = "1")]
+    pub chain: ::prost::alloc::string::String,
+    /// After this record.
+    #[prost(int64, tag = "2")]
+    pub after_sequence: i64,
+    /// At most 1000; 0 means 500.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+}
+/// Records of a chain.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExportAuditRecordsResponse {
+    /// In order. None after the last.
+    #[prost(message, repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<AuditRecord>,
+}
+/// Asks for the chains to be recomputed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyAuditRequest {
+    /// From the last answer.
+    #[prost(string, tag = "1")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// What came of it so far.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerifyAuditResponse {
+    /// Chains that are done since the last answer.
+    #[prost(message, repeated, tag = "1")]
+    pub chains: ::prost::alloc::vec::Vec<AuditChainVerdict>,
+    /// Goes on. Empty when all is done.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Records recomputed by this call.
+    #[prost(int64, tag = "3")]
+    pub records_checked: i64,
+    /// Records there are, by the chains' floors and heads.
+    #[prost(int64, tag = "4")]
+    pub records_total: i64,
+}
+/// Whether a chain is whole.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditChainVerdict {
+    /// Its name. Empty for the chain of changes.
+    #[prost(string, tag = "1")]
+    pub chain: ::prost::alloc::string::String,
+    /// The first record that is kept.
+    #[prost(int64, tag = "2")]
+    pub first_sequence: i64,
+    /// The newest one, as the chain's head says.
+    #[prost(int64, tag = "3")]
+    pub last_sequence: i64,
+    /// How many were recomputed.
+    #[prost(int64, tag = "4")]
+    pub records: i64,
+    /// What is wrong; unspecified if nothing is.
+    #[prost(enumeration = "AuditFlaw", tag = "5")]
+    pub flaw: i32,
+    /// The first bad record.
+    #[prost(int64, tag = "6")]
+    pub bad_sequence: i64,
+    /// The same in words.
+    #[prost(string, tag = "7")]
+    pub detail: ::prost::alloc::string::String,
+}
+/// How what is recorded ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuditOutcome {
+    /// Either.
+    Unspecified = 0,
+    /// Granted.
+    Granted = 1,
+    /// Refused.
+    Refused = 2,
+}
+impl AuditOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUDIT_OUTCOME_UNSPECIFIED",
+            Self::Granted => "AUDIT_OUTCOME_GRANTED",
+            Self::Refused => "AUDIT_OUTCOME_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUDIT_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUDIT_OUTCOME_GRANTED" => Some(Self::Granted),
+            "AUDIT_OUTCOME_REFUSED" => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+/// What can be wrong with a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuditFlaw {
+    /// Nothing.
+    Unspecified = 0,
+    /// The record does not have the content it was written with.
+    Edited = 1,
+    /// The record is not there, and later ones are.
+    Missing = 2,
+    /// The record stands in another one's place.
+    Reordered = 3,
+    /// The chain ends before its head says.
+    Truncated = 4,
+    /// The head is missing or names another record than the last.
+    Head = 5,
+    /// The chain begins where no `audit.pruned` record says that it does.
+    Floor = 6,
+}
+impl AuditFlaw {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUDIT_FLAW_UNSPECIFIED",
+            Self::Edited => "AUDIT_FLAW_EDITED",
+            Self::Missing => "AUDIT_FLAW_MISSING",
+            Self::Reordered => "AUDIT_FLAW_REORDERED",
+            Self::Truncated => "AUDIT_FLAW_TRUNCATED",
+            Self::Head => "AUDIT_FLAW_HEAD",
+            Self::Floor => "AUDIT_FLAW_FLOOR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUDIT_FLAW_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUDIT_FLAW_EDITED" => Some(Self::Edited),
+            "AUDIT_FLAW_MISSING" => Some(Self::Missing),
+            "AUDIT_FLAW_REORDERED" => Some(Self::Reordered),
+            "AUDIT_FLAW_TRUNCATED" => Some(Self::Truncated),
+            "AUDIT_FLAW_HEAD" => Some(Self::Head),
+            "AUDIT_FLAW_FLOOR" => Some(Self::Floor),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -3206,6 +3429,90 @@ pub mod audit_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Where every chain begins and ends now, and who signs checkpoints. For
+        /// managers of the project `default`: chains hold the records of all projects.
+        pub async fn list_audit_chains(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAuditChainsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuditChainsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.AuditService/ListAuditChains",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tokenbroker.v1.AuditService", "ListAuditChains"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The records of one chain as they are stored, oldest first, of all projects:
+        /// for following a chain, and for keeping it where it can be verified by
+        /// anyone. For managers of the project `default`.
+        pub async fn export_audit_records(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportAuditRecordsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExportAuditRecordsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.AuditService/ExportAuditRecords",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("tokenbroker.v1.AuditService", "ExportAuditRecords"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Recomputes every chain from its floor to its head and says which record is
+        /// the first bad one. Long logs take several calls. For managers of the project
+        /// `default`.
+        pub async fn verify_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifyAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyAuditResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tokenbroker.v1.AuditService/VerifyAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tokenbroker.v1.AuditService", "VerifyAudit"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3228,6 +3535,35 @@ pub mod audit_service_server {
             request: tonic::Request<super::ListAuditRecordsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListAuditRecordsResponse>,
+            tonic::Status,
+        >;
+        /// Where every chain begins and ends now, and who signs checkpoints. For
+        /// managers of the project `default`: chains hold the records of all projects.
+        async fn list_audit_chains(
+            &self,
+            request: tonic::Request<super::ListAuditChainsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuditChainsResponse>,
+            tonic::Status,
+        >;
+        /// The records of one chain as they are stored, oldest first, of all projects:
+        /// for following a chain, and for keeping it where it can be verified by
+        /// anyone. For managers of the project `default`.
+        async fn export_audit_records(
+            &self,
+            request: tonic::Request<super::ExportAuditRecordsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExportAuditRecordsResponse>,
+            tonic::Status,
+        >;
+        /// Recomputes every chain from its floor to its head and says which record is
+        /// the first bad one. Long logs take several calls. For managers of the project
+        /// `default`.
+        async fn verify_audit(
+            &self,
+            request: tonic::Request<super::VerifyAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyAuditResponse>,
             tonic::Status,
         >;
     }
@@ -3339,6 +3675,143 @@ pub mod audit_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListAuditRecordsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.AuditService/ListAuditChains" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAuditChainsSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::ListAuditChainsRequest>
+                    for ListAuditChainsSvc<T> {
+                        type Response = super::ListAuditChainsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAuditChainsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::list_audit_chains(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAuditChainsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.AuditService/ExportAuditRecords" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportAuditRecordsSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::ExportAuditRecordsRequest>
+                    for ExportAuditRecordsSvc<T> {
+                        type Response = super::ExportAuditRecordsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportAuditRecordsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::export_audit_records(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportAuditRecordsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tokenbroker.v1.AuditService/VerifyAudit" => {
+                    #[allow(non_camel_case_types)]
+                    struct VerifyAuditSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::VerifyAuditRequest>
+                    for VerifyAuditSvc<T> {
+                        type Response = super::VerifyAuditResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VerifyAuditRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::verify_audit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VerifyAuditSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use token_broker::domain::chain::Point;
 use token_broker_client::v1::token_service_client::TokenServiceClient;
 use token_broker_client::{Connection, Error, Options, v1};
 use tokio_util::sync::CancellationToken;
@@ -84,7 +85,7 @@ impl Clients {
     /// All audit records that are not `judged` yet, by chain and number, newest first.
     pub(super) async fn audit_after(
         &self,
-        judged: &HashMap<String, i64>,
+        judged: &HashMap<String, Point>,
     ) -> Result<Vec<v1::AuditRecord>, Error> {
         let admin = self.operator.admin();
         let mut ask = v1::ListAuditRecordsRequest { page_size: 1000, ..Default::default() };
@@ -92,7 +93,7 @@ impl Clients {
         loop {
             let page = admin.ask(admin.audit().list_audit_records(ask.clone())).await?;
             let is_new = |record: &v1::AuditRecord| {
-                record.sequence > judged.get(&record.chain).copied().unwrap_or(0)
+                record.sequence > judged.get(&record.chain).map_or(0, |end| end.sequence)
             };
             let before = records.len();
             records.extend(page.records.into_iter().filter(is_new));
@@ -101,6 +102,23 @@ impl Clients {
                 return Ok(records);
             }
             ask.page_token = page.next_page_token;
+        }
+    }
+
+    /// The chains that do not verify, and why.
+    pub(super) async fn broken_chains(&self) -> Result<Vec<(String, String)>, Error> {
+        let admin = self.operator.admin();
+        let mut broken = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let ask = v1::VerifyAuditRequest { page_token };
+            let page = admin.ask(admin.audit().verify_audit(ask)).await?;
+            let bad = page.chains.into_iter().filter(|chain| chain.flaw != 0);
+            broken.extend(bad.map(|chain| (chain.chain, chain.detail)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(broken);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! The invariants, by the simulator's ground truth and what clients were told:
 //! I1 no refresh token is lost, but with strict rotation one whose answer was on its way, and that is named at once;
 //! I2 nothing is granted after an acknowledged revocation; I3 every token belongs to its account; I4 every grant has exactly
-//! one audit record; I6 one refresh of an account at a time; I7 nobody is stuck. Whoever lost consents again, so that the
+//! one audit record, and the chains verify; I6 one refresh of an account at a time; I7 nobody is stuck. Whoever lost consents again, so that the
 //! next round begins whole. Next: [`super::report`].
 
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use token_broker::domain::chain::{Entry, Point, Walk};
 use token_broker_client::v1::{AccountState, ErrorReason};
 use token_broker_client::{Error, v1};
 use tokio::task::JoinSet;
@@ -19,6 +20,7 @@ use super::clients::{Clients, Heard};
 use super::fleet::{Facts, Member, Status};
 use super::load::Actor;
 use super::scene::Scene;
+use crate::world::evidence::entry;
 
 /// Two times the life of a lease.
 const STUCK: Duration = Duration::from_secs(30);
@@ -71,8 +73,8 @@ pub(super) async fn judge(scene: &Scene, clients: &Clients) -> Result<Vec<Findin
 pub(super) async fn judge_audit(
     scene: &Scene,
     clients: &Clients,
-    judged: &HashMap<String, i64>,
-) -> Result<HashMap<String, i64>, Died> {
+    judged: &HashMap<String, Point>,
+) -> Result<HashMap<String, Point>, Died> {
     let records = match clients.audit_after(judged).await {
         Ok(records) => records,
         Err(error) if error.is_retryable() => return Err(Died),
@@ -81,18 +83,21 @@ pub(super) async fn judge_audit(
             return Ok(judged.clone());
         }
     };
-    let mut ends = judged.clone();
-    for record in records.iter().rev() {
-        let end = ends.entry(record.chain.clone()).or_default();
-        *end = record.sequence.max(*end);
+    let mut chains: HashMap<&str, Vec<Entry>> = HashMap::new();
+    for record in &records {
+        chains.entry(&record.chain).or_default().push(entry(record.clone()));
     }
-    for (chain, newest) in &ends {
-        let after = judged.get(chain).copied().unwrap_or(0);
-        let count = records.iter().filter(|record| record.chain == *chain).count();
-        if i64::try_from(count).is_ok_and(|count| count != newest - after) {
-            let gap = format!("I4: chain {chain:?} has a gap between {after} and {newest}");
-            scene.verdicts.add(gap);
+    let mut ends = judged.clone();
+    for (chain, mut entries) in chains {
+        entries.sort_by_key(|entry| entry.sequence);
+        let mut walk = Walk::from(chain, judged.get(chain).cloned().unwrap_or_default());
+        if let Some(fault) = walk.take(&entries) {
+            scene.verdicts.add(format!("I4: chain {chain:?} does not verify: {}", fault.detail));
         }
+        ends.extend(entries.last().map(|newest| (chain.to_owned(), newest.point())));
+    }
+    if judged.is_empty() {
+        judge_by_broker(scene, clients).await?;
     }
     let first = judged.is_empty();
     let mut granted: HashMap<&str, u64> = HashMap::new();
@@ -111,6 +116,23 @@ pub(super) async fn judge_audit(
         (facts.granted, facts.unsure) = (0, 0);
     }
     Ok(ends)
+}
+
+/// I4: the broker finds its own chains whole, up to their heads.
+async fn judge_by_broker(scene: &Scene, clients: &Clients) -> Result<(), Died> {
+    match clients.broken_chains().await {
+        Ok(broken) => {
+            for (chain, why) in broken {
+                scene.verdicts.add(format!("I4: chain {chain:?} does not verify: {why}"));
+            }
+            Ok(())
+        }
+        Err(error) if error.is_retryable() => Err(Died),
+        Err(error) => {
+            scene.verdicts.add(format!("I4: the audit cannot be verified: {error}"));
+            Ok(())
+        }
+    }
 }
 
 /// I6: no account had two refreshes in flight at one time, ever.

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use token_broker::domain::chain;
 use tokio_util::sync::CancellationToken;
 
 use super::clients::Clients;
@@ -78,7 +79,7 @@ struct Run {
     /// Where the broker was killed last.
     last: Option<Point>,
     /// The newest audit record of each chain that was judged.
-    audited: HashMap<String, i64>,
+    audited: HashMap<String, chain::Point>,
     /// Refresh calls of each account at the last judgement.
     refreshes: Vec<u64>,
 }

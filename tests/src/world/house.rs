@@ -41,6 +41,8 @@ pub struct Plan {
     pub confirm_after_s: u64,
     /// Whether tokens are handed out before their record is durable.
     pub relaxed: bool,
+    /// Lines of the brokers' `[audit]`.
+    pub audit: String,
     /// How many brokers share the database; more than one need PostgreSQL.
     pub replicas: usize,
     /// Whether each broker has a cable of its own to PostgreSQL, which can be cut.
@@ -66,6 +68,7 @@ impl Default for Plan {
             adapters: true,
             confirm_after_s: 0,
             relaxed: false,
+            audit: String::new(),
             replicas: 1,
             cables: false,
             rate_per_app: None,

@@ -36,6 +36,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
     let BrokerDoors { grpc, admin, http, ops } = doors;
     let (public_url, ca, log) = (doors.public_url(), upstream_ca(plan), &plan.log);
     let confirm = plan.confirm_after_s;
+    let audit = &plan.audit;
     let mode = if plan.relaxed { "relaxed" } else { "strict" };
     format!(
         "drain_seconds = 5\n\
@@ -49,6 +50,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
          [providers]\nallow_insecure_loopback = true\nca_file = \"{ca}\"\n\
          [refresh]\nconfirm_after_seconds = {confirm}\n{spill}{rate}\
          [decision]\nmode = \"{mode}\"\n\
+         [audit]\n{audit}\n\
          [log]\nfilter = \"{log}\"\n"
     )
 }

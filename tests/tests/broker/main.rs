@@ -1,5 +1,6 @@
 //! The broker end to end: real processes, opposite the fake cast that keeps the ground truth.
 
+mod audit;
 mod bad_input;
 mod callers;
 mod consent;

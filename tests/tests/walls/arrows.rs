@@ -7,7 +7,7 @@ use crate::finding::Finding;
 use crate::rust::{self, Named};
 
 /// The rooms, cellar first, each with the rooms it may name. Everybody may name itself.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("entropy", &[]),
     ("clock", &[]),
     ("failpoint", &[]),
@@ -16,6 +16,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("domain", &["clock", "entropy"]),
     ("seal", &["domain", "clock", "entropy"]),
     ("spill", &["domain", "clock", "entropy"]),
+    ("witness", &["domain", "clock"]),
     ("store", &["domain", "clock", "tasks", "telemetry", "failpoint"]),
     ("providers", &["domain", "clock", "entropy", "telemetry"]),
     ("memory", &["store", "providers", "seal", "domain", "clock", "tasks"]),
@@ -27,6 +28,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "providers",
             "seal",
             "spill",
+            "witness",
             "domain",
             "clock",
             "entropy",

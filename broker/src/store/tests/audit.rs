@@ -5,7 +5,7 @@ use super::samples::*;
 use crate::clock::Time;
 use crate::domain::event::{Event, Record, What};
 use crate::store::engine::run;
-use crate::store::{Error, OWN_CHAIN, PageRequest, Store, first_break};
+use crate::store::{AuditFilter, Error, OWN_CHAIN, PageRequest, Store, first_break};
 
 async fn record(store: &Store, account: &'static str) -> i64 {
     let append =
@@ -69,7 +69,7 @@ each_engine! {
         let (mut seen, mut token) = (Vec::new(), String::new());
         loop {
             let page = PageRequest::new(1, &token).unwrap();
-            let page = store.read().await.unwrap().audit(&project(), None, &page).await.unwrap();
+            let page = store.read().await.unwrap().audit(&project(), &AuditFilter::default(), &page).await.unwrap();
             seen.extend(page.items.into_iter().map(|record| (record.chain, record.sequence)));
             token = page.next_page_token;
             if token.is_empty() {
@@ -99,11 +99,12 @@ each_engine! {
         for account in ["ann", "bob", "ann", "bob", "ann"] {
             record(&store, account).await;
         }
-        for (account, expected) in [(None, vec![5, 4, 3, 2, 1]), (Some("ann"), vec![5, 3, 1])] {
+        let about = |account: &str| AuditFilter { account: Some(account.into()), ..AuditFilter::default() };
+        for (filter, expected) in [(AuditFilter::default(), vec![5, 4, 3, 2, 1]), (about("ann"), vec![5, 3, 1])] {
             let (mut seen, mut token) = (Vec::new(), String::new());
             loop {
                 let page = PageRequest::new(2, &token).unwrap();
-                let page = store.read().await.unwrap().audit(&project(), account, &page).await.unwrap();
+                let page = store.read().await.unwrap().audit(&project(), &filter, &page).await.unwrap();
                 seen.extend(page.items.iter().map(|record| record.sequence));
                 token = page.next_page_token;
                 if token.is_empty() {

@@ -16,6 +16,7 @@ const STATEMENTS: &[(&str, &[(&str, &str)])] = &[
     ("attempts", attempts::STATEMENTS),
     ("audit", audit::STATEMENTS),
     ("callers", callers::STATEMENTS),
+    ("chains", chains::STATEMENTS),
     ("consents", consents::STATEMENTS),
     ("credentials", credentials::STATEMENTS),
     ("epoch", epoch::STATEMENTS),
