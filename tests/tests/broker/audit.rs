@@ -280,7 +280,8 @@ async fn what_is_older_than_it_has_to_be_kept_goes_and_the_rest_still_verifies()
 }
 
 #[tokio::test]
-async fn an_operator_finds_records_by_what_they_say_and_uses_of_a_credential() -> Result<()> {
+async fn an_operator_finds_records_by_what_they_say_and_what_a_credential_was_used_for()
+-> Result<()> {
     let world = World::start().await?;
     let account = world.connect(ALICE).await?;
     let (credential, password) = world.operator.credential(&account.name, |_| {}).await?;
@@ -300,13 +301,11 @@ async fn an_operator_finds_records_by_what_they_say_and_uses_of_a_credential() -
     assert_eq!(events(&["--until", "1h"]).await?, [""; 0]);
     let wrong = world.operator.try_ctl(&["audit", "list", "--event", "tokens"]).await?;
     assert!(wrong.code == Some(1) && wrong.stderr.contains("event"), "{wrong}");
-    let id = credential.name.rsplit('/').next().unwrap_or_default();
-    let uses = ctl(&["credential", "usage", id]).await?;
-    assert_eq!(uses["uses"].as_array().map(Vec::len), Some(1), "{uses}");
+    let used = ctl(&["session", "list", "--credential", &credential.name]).await?;
+    let uses = used["sessions"].as_array().context("no sessions")?;
     assert_eq!(
-        (&uses["uses"][0]["protocol"], &uses["uses"][0]["client_address"]),
-        (&Value::from("imap"), &Value::from("127.0.0.1")),
-        "{uses}"
+        (uses.len(), &uses[0]["protocol"], &uses[0]["client_address"]),
+        (1, &"imap".into(), &"127.0.0.1".into())
     );
     world.end().await
 }
