@@ -100,6 +100,13 @@ impl Builder {
         self.engine(Engine::Postgres)
     }
 
+    /// With brokers that are not told a name.
+    #[must_use]
+    pub fn nameless(mut self) -> Self {
+        self.plan.nameless = true;
+        self
+    }
+
     /// With a cable between each broker and PostgreSQL that can be cut.
     #[must_use]
     pub fn cables(mut self) -> Self {

@@ -45,6 +45,8 @@ pub struct Plan {
     pub audit: String,
     /// How many brokers share the database; more than one need PostgreSQL.
     pub replicas: usize,
+    /// Whether the brokers' names are left to them.
+    pub nameless: bool,
     /// Whether each broker has a cable of its own to PostgreSQL, which can be cut.
     pub cables: bool,
     /// Calls a second of the token endpoint for each app; the broker's own default if absent.
@@ -70,6 +72,7 @@ impl Default for Plan {
             relaxed: false,
             audit: String::new(),
             replicas: 1,
+            nameless: false,
             cables: false,
             rate_per_app: None,
             folder: None,

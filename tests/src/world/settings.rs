@@ -22,6 +22,7 @@ pub(super) fn broker(plan: &Plan, doors: &BrokerDoors, url: &str, among: Option<
     };
     // With a name of its own a broker knows at once that what its last run left open is its own.
     let name = match (among, plan.engine) {
+        _ if plan.nameless => String::new(),
         (Some(among), _) => format!("replica = \"{}\"\n", among.name),
         (None, Engine::Postgres) => "replica = \"only\"\n".to_owned(),
         (None, Engine::Sqlite) => String::new(),

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::cast::provider::settings::{Consent, Rotation};
-use e2e::world::crowd::{connect, insist, insist_at, until};
-use e2e::world::{APP, Engine, Ledger, Operator, World};
-use token_broker_client::v1::{self, AccountState};
+use e2e::world::crowd::{insist, insist_at, until};
+use e2e::world::{Ledger, Operator, World};
+use token_broker_client::v1::AccountState;
+
+use crate::three_brokers;
 
 /// Tokens live for an hour; after this long all are due, and all live for long enough.
 const PAST_HALF_LIFE: Duration = Duration::from_secs(2000);
@@ -15,26 +16,6 @@ const PAST_HALF_LIFE: Duration = Duration::from_secs(2000);
 const PAST_LIFE: Duration = Duration::from_secs(3700);
 const MANY: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Three brokers with `MANY` accounts at a strict provider; `None` where there is no PostgreSQL.
-async fn three_brokers() -> Result<Option<(World, Vec<String>)>> {
-    if !Engine::each()?.contains(&Engine::Postgres) {
-        return Ok(None);
-    }
-    let world = World::builder()
-        .replicas(3)
-        .without_adapters()
-        .without_mail_hosts()
-        .app(|app| app.rotation = v1::Rotation::Strict.into())
-        .provider(|provider| {
-            provider.rotation = Rotation::Strict;
-            provider.consent = Consent::Auto;
-        })
-        .start()
-        .await?;
-    let mailboxes = connect(&world.operator, APP, MANY).await?;
-    Ok(Some((world, mailboxes)))
-}
 
 /// Makes everything older, at brokers and provider.
 async fn grow_older(world: &World, ledger: &mut Ledger, span: Duration) -> Result<()> {
@@ -50,7 +31,7 @@ fn calls_of_each(world: &World, mailboxes: &[String]) -> BTreeSet<u64> {
 #[tokio::test]
 async fn three_brokers_make_one_call_for_each_of_200_accounts_that_are_due_or_wanted_at_once()
 -> Result<()> {
-    let Some((world, mailboxes)) = three_brokers().await? else { return Ok(()) };
+    let Some((world, mailboxes)) = three_brokers(MANY).await? else { return Ok(()) };
     let mut ledger = Ledger::of(&world.house).await?;
     let services = world.service_everywhere("crm").await?;
     world.provider.change(|provider| provider.latency_ms = 100);
@@ -84,7 +65,7 @@ async fn three_brokers_make_one_call_for_each_of_200_accounts_that_are_due_or_wa
 
 #[tokio::test]
 async fn with_one_broker_paused_and_one_killed_no_account_is_asked_for_twice() -> Result<()> {
-    let Some((mut world, mailboxes)) = three_brokers().await? else { return Ok(()) };
+    let Some((mut world, mailboxes)) = three_brokers(MANY).await? else { return Ok(()) };
     let mut ledger = Ledger::of(&world.house).await?;
     let services = world.service_everywhere("crm").await?;
     insist(&services[0], &mailboxes).await?;

@@ -5,34 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::cast::provider::settings::Consent;
+use e2e::world::World;
 use e2e::world::binaries::binary;
 use e2e::world::command::Program;
-use e2e::world::crowd::{connect, insist, until};
-use e2e::world::{APP, Engine, World};
+use e2e::world::crowd::{insist, until};
 use serde_json::Value;
 use token_broker_client::TokenBroker;
 use token_broker_client::v1::access_token_outcome::Outcome;
 use token_broker_client::v1::{AccessTokenOutcome, GetAccessTokenRequest, Refusal};
 use tokio::task::JoinSet;
 
+use crate::three_brokers;
+
 const MANY: usize = 30;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-async fn three_brokers() -> Result<Option<(World, Vec<String>)>> {
-    if !Engine::each()?.contains(&Engine::Postgres) {
-        return Ok(None);
-    }
-    let world = World::builder()
-        .replicas(3)
-        .without_adapters()
-        .without_mail_hosts()
-        .provider(|provider| provider.consent = Consent::Auto)
-        .start()
-        .await?;
-    let mailboxes = connect(&world.operator, APP, MANY).await?;
-    Ok(Some((world, mailboxes)))
-}
 
 /// Asks for all, again and again, without a second try; everything that went wrong.
 async fn keep_asking(
@@ -67,7 +53,7 @@ async fn new_key(world: &World, name: &str) -> Result<()> {
 
 #[tokio::test]
 async fn t7_three_brokers_change_term_and_key_under_load_without_one_failed_call() -> Result<()> {
-    let Some((world, mailboxes)) = three_brokers().await? else { return Ok(()) };
+    let Some((world, mailboxes)) = three_brokers(MANY).await? else { return Ok(()) };
     let services = world.service_everywhere("crm").await?;
     let before = insist(&services[0], &mailboxes).await?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -114,7 +100,7 @@ async fn t7_three_brokers_change_term_and_key_under_load_without_one_failed_call
 #[tokio::test]
 async fn t7_the_key_is_not_changed_while_a_broker_could_not_start_with_the_next_one() -> Result<()>
 {
-    let Some((mut world, mailboxes)) = three_brokers().await? else { return Ok(()) };
+    let Some((mut world, mailboxes)) = three_brokers(MANY).await? else { return Ok(()) };
     new_key(&world, "kek.next").await?;
     let config = world.house.replicas()[2].config();
     let text = std::fs::read_to_string(&config)?;
@@ -138,7 +124,7 @@ async fn t7_the_key_is_not_changed_while_a_broker_could_not_start_with_the_next_
 
 #[tokio::test]
 async fn t7_a_reseal_whose_broker_is_killed_is_taken_up_by_another() -> Result<()> {
-    let Some((mut world, mailboxes)) = three_brokers().await? else { return Ok(()) };
+    let Some((mut world, mailboxes)) = three_brokers(MANY).await? else { return Ok(()) };
     let services = world.service_everywhere("crm").await?;
     let before = insist(&services[1], &mailboxes).await?;
     world.operator.ctl(&["key", "rotate"]).await?;
