@@ -30,7 +30,7 @@ async fn two_brokers_of_one_host_that_were_given_no_name_serve_under_different_o
     let before = names(&world).await?;
     assert_eq!(before.len(), 2, "{before:?}");
     assert_ne!(before[0], before[1]);
-    let log = world.house.replica(1)?.process()?.tail();
+    let log = world.house.replica(1)?.process()?.log();
     assert!(
         log.contains("another broker on this host has its name"),
         "it is told how to mend it: {log}"
