@@ -30,6 +30,7 @@ mod error;
 mod finish_consent;
 mod flights;
 mod gates;
+mod gathered;
 mod identity;
 mod key_status;
 pub mod keyring;
@@ -75,6 +76,7 @@ mod update_caller;
 mod verify_app;
 mod verify_audit;
 mod watch_revocations;
+mod write_refusals;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -207,6 +209,7 @@ pub struct Service {
     gates: gates::Gates,
     memory: Memory,
     refusals: refused_login::Refusals,
+    refused_calls: refused_call::RefusedCalls,
     pace: pace::Pace,
     rights: rights_feed::RightsFeed,
     held: keyring::Held,
@@ -235,6 +238,7 @@ impl Service {
             gates,
             memory,
             refusals: refused_login::Refusals::default(),
+            refused_calls: refused_call::RefusedCalls::default(),
             pace: pace::Pace::default(),
             rights: rights_feed::RightsFeed::default(),
             held: keyring::Held::default(),

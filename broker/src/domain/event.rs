@@ -122,6 +122,8 @@ what! {
     CredentialDeleted = "credential.deleted",
     /// A caller asked for what it may not, at the door: another plane's call, or from another network.
     CallRefused = "call.refused",
+    /// Calls that were refused so, summed up: how many is in the detail.
+    CallRefusals = "call.refusals",
     /// A caller was made.
     CallerCreated = "caller.created",
     /// A caller was changed.

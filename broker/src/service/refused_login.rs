@@ -1,11 +1,9 @@
 //! A refused login: how long its answer waits, and how it is written down.
 //!
 //! Never one record for each guess of an attack: the first refusals of a minute are recorded one by one, what goes beyond is
-//! counted and written at its end, by credential, network and adapter. Invariants: a minute of attack costs at most
-//! [`AT_ONCE`] and [`GATHERED`] records and one for the rest; no count is lost but by a crash, and a refusal hands nothing
-//! out. Next: `domain/guessing` has the waits, `open_session` asks.
+//! counted and written at its end, by credential, network and adapter. Invariants: no count is lost but by a crash, and a
+//! refusal hands nothing out. Next: `domain/guessing` has the waits, `gathered` the sums; `open_session` asks.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,20 +16,9 @@ use crate::domain::guessing::{Guess, Guesses, HALF_LIFE, Network};
 use crate::domain::parts::Parts;
 use crate::memory::Basis;
 use crate::seal::credential::parse;
+use crate::service::gathered::{Gathered, Refused, Sums};
 use crate::service::open_session::LoginAttempt;
 use crate::service::{Error, Service};
-
-/// Refusals of a minute that have a record of their own.
-pub(super) const AT_ONCE: u32 = 60;
-
-/// Records of a minute that sum up the others, the most frequent first; one more has the rest.
-pub(super) const GATHERED: usize = 100;
-
-/// Credential, network and adapter of which more refusals are told apart within a minute.
-const TOLD_APART: usize = 10_000;
-
-/// A minute of refusals.
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// Counts that are told to the other brokers.
 const SHARED: usize = 500;
@@ -43,19 +30,14 @@ pub(super) struct Refusals(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     guesses: Guesses,
-    /// When the minute began.
-    since: Time,
-    /// Refusals of this minute that were recorded one by one.
-    recorded: u32,
-    gathered: HashMap<Key, u64>,
-    rest: u64,
+    gathered: Gathered<Key>,
     /// Whether there is something to tell the others.
     news: bool,
 }
 
 /// Whose refusals are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Key {
+pub(super) struct Key {
     project: String,
     adapter: String,
     credential: String,
@@ -64,7 +46,52 @@ struct Key {
     reason: i32,
 }
 
+impl Refused for Key {
+    fn project(&self) -> &str {
+        &self.project
+    }
+}
+
 impl Refusals {
+    /// What is to be written now.
+    pub(super) fn take(&self, now: Time, all: bool) -> Sums<Key> {
+        self.with(|state| state.gathered.take(now, all))
+    }
+
+    /// What could not be written.
+    pub(super) fn put_back(&self, sums: Sums<Key>) {
+        self.with(|state| state.gathered.put_back(sums));
+    }
+
+    /// The records of it.
+    pub(super) fn events(&self, sums: &Sums<Key>, now: Time) -> Vec<Event> {
+        let event = |key: Key, count: u64| Event {
+            at: now,
+            what: What::SessionRefusals,
+            project: key.project,
+            actor: key.adapter,
+            account: String::new(),
+            subject: key.credential,
+            granted: false,
+            reason: key.reason,
+            address: key.network,
+            detail: format!("{} {count}", key.protocol),
+        };
+        let rest = |(project, count): (&String, &u64)| {
+            let key = Key {
+                project: project.clone(),
+                adapter: "broker".to_owned(),
+                credential: String::new(),
+                network: String::new(),
+                protocol: "all",
+                reason: Error::Unauthenticated.reason_number(),
+            };
+            event(key, *count)
+        };
+        let each = sums.each.iter().map(|(key, count)| event(key.clone(), *count));
+        each.chain(sums.rest.iter().map(rest)).collect()
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         // Counts are whole after every statement, whoever panicked.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -99,39 +126,13 @@ impl Service {
             protocol: attempt.protocol.as_str(),
             reason: event.reason,
         };
-        if self.refusals.with(|state| state.note(key, now)) {
+        if self.refusals.with(|state| state.gathered.note(key, now)) {
             self.decide(basis, event, None).await?;
         }
         Ok(self.refusals.with(|state| {
             state.news = true;
             state.guesses.refused(&guess, now)
         }))
-    }
-
-    /// Writes down what was gathered, if a minute is over or `all` is wanted now.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`]; then it is kept for the next time.
-    pub async fn write_refusals(&self, all: bool) -> Result<(), Error> {
-        let now = self.parts.clock.now();
-        let (gathered, rest) = self.refusals.with(|state| state.take(now, all));
-        if gathered.is_empty() && rest == 0 {
-            return Ok(());
-        }
-        let events = self.summed_up(&gathered, rest, now);
-        let written = self.write(move |tx| {
-            Box::pin(async move {
-                for event in events {
-                    tx.append_audit(event).await?;
-                }
-                Ok(())
-            })
-        });
-        if let Err(error) = written.await {
-            self.refusals.with(|state| state.put_back(gathered, rest));
-            return Err(error);
-        }
-        Ok(())
     }
 
     /// Tells the other brokers what was counted here, and hears what they counted.
@@ -169,72 +170,6 @@ impl Service {
             .with(attempt.login_name.as_bytes())
             .with(attempt.secret.expose().as_bytes());
         first_eight(&Sha256::digest(parts.as_bytes()))
-    }
-
-    fn summed_up(&self, gathered: &HashMap<Key, u64>, rest: u64, now: Time) -> Vec<Event> {
-        let mut sums: Vec<_> = gathered.iter().collect();
-        sums.sort_by(|(one, of_one), (other, of_other)| of_other.cmp(of_one).then(one.cmp(other)));
-        let beyond: u64 = sums.iter().skip(GATHERED).map(|(_, count)| **count).sum();
-        let event = |key: Key, count: u64| Event {
-            at: now,
-            what: What::SessionRefusals,
-            project: key.project,
-            actor: key.adapter,
-            account: String::new(),
-            subject: key.credential,
-            granted: false,
-            reason: key.reason,
-            address: key.network,
-            detail: format!("{} {count}", key.protocol),
-        };
-        let mut events: Vec<Event> =
-            sums.iter().take(GATHERED).map(|(key, count)| event((*key).clone(), **count)).collect();
-        if beyond + rest > 0 {
-            let rest_of = Key {
-                project: sums.first().map_or_else(String::new, |(key, _)| key.project.clone()),
-                adapter: "broker".to_owned(),
-                credential: String::new(),
-                network: String::new(),
-                protocol: "all",
-                reason: Error::Unauthenticated.reason_number(),
-            };
-            events.push(event(rest_of, beyond + rest));
-        }
-        events
-    }
-}
-
-impl State {
-    /// Counts a refusal; whether it is to have a record of its own.
-    fn note(&mut self, key: Key, now: Time) -> bool {
-        if self.recorded == 0 && self.gathered.is_empty() {
-            self.since = now;
-        }
-        if self.recorded < AT_ONCE {
-            self.recorded += 1;
-            return true;
-        }
-        if self.gathered.len() < TOLD_APART || self.gathered.contains_key(&key) {
-            *self.gathered.entry(key).or_default() += 1;
-        } else {
-            self.rest += 1;
-        }
-        false
-    }
-
-    fn take(&mut self, now: Time, all: bool) -> (HashMap<Key, u64>, u64) {
-        if !all && self.since.after(WINDOW) > now {
-            return (HashMap::new(), 0);
-        }
-        (self.recorded, self.since) = (0, now);
-        (std::mem::take(&mut self.gathered), std::mem::take(&mut self.rest))
-    }
-
-    fn put_back(&mut self, gathered: HashMap<Key, u64>, rest: u64) {
-        for (key, count) in gathered {
-            *self.gathered.entry(key).or_default() += count;
-        }
-        self.rest += rest;
     }
 }
 

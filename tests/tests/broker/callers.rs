@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use e2e::world::house::private;
-use e2e::world::{ALICE, APP, BOB, Operator, World};
+use e2e::world::{ALICE, APP, BOB, Engine, Operator, World};
 use token_broker_client::v1::{CallerRole, ErrorReason};
 use token_broker_client::{Error, MailLogin, Options, v1};
 
@@ -194,6 +194,33 @@ async fn an_operator_that_asks_for_a_token_is_refused_on_the_record() -> Result<
         records.iter().filter(|one| one.actor.ends_with("callers/curious")).collect();
     assert!(matches!(theirs.as_slice(), [one] if !one.granted && one.event == "token"));
     world.end().await
+}
+
+#[tokio::test]
+async fn t30_a_caller_that_goes_on_asking_for_what_it_may_not_is_counted_and_does_not_flood_the_audit()
+-> Result<()> {
+    const CALLS: u32 = 500;
+    for engine in Engine::each()? {
+        let mut world = World::builder().engine(engine).without_adapters().start().await?;
+        let them = somebody(&world, "curious", CallerRole::Service).await?;
+        for _ in 0..CALLS {
+            let admin = them.admin();
+            let ask = v1::ListAppsRequest::default();
+            assert!(refused(admin.ask(admin.apps().list_apps(ask)).await));
+        }
+        // What was not written yet is written when the broker stops.
+        world.house.stop().await?;
+        world.house.open().await?;
+        let records = world.operator.audit().await?;
+        let theirs = records.iter().filter(|one| one.actor.ends_with("callers/curious"));
+        let (alone, sums): (Vec<_>, Vec<_>) = theirs.partition(|one| one.event == "call.refused");
+        let counted =
+            sums.iter().filter_map(|one| one.detail.rsplit(' ').next()?.parse::<u32>().ok());
+        assert_eq!(u32::try_from(alone.len())? + counted.sum::<u32>(), CALLS, "{sums:?}");
+        assert!(alone.len() + sums.len() < 50, "{alone:?} {sums:?}");
+        world.end().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
