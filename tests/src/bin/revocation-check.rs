@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(long, default_value_t = 32)]
     callers: usize,
     /// How many operators change rights at the same time, at most 100
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 24)]
     operators: usize,
     /// Spoil the brokers, to see that it is found out
     #[arg(long, value_enum)]

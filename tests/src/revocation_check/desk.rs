@@ -118,7 +118,12 @@ impl Desk {
         act: impl Fn(Hand) -> F,
     ) -> (Told<T>, When) {
         let game = &self.game;
-        let broker = &game.brokers[self.dice.random_range(0..game.brokers.len())];
+        let mut broker = self.dice.random_range(0..game.brokers.len());
+        // Few acts are to be lost; most would be, at a broker that is stopped or cut off.
+        while game.is_harmed(broker) && self.dice.random_range(0..8) > 0 {
+            broker = self.dice.random_range(0..game.brokers.len());
+        }
+        let broker = &game.brokers[broker];
         let begun = game.now();
         let told = act(Hand::new(broker.admin())).await;
         let when = When { begun, ended: game.now(), broker: broker.number };

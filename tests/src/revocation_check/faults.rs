@@ -17,7 +17,7 @@ use crate::world::House;
 /// Brokers that are harmed at the same time.
 const AT_ONCE: usize = BROKERS - 1;
 /// Shortest and longest time between two beginnings, in milliseconds.
-const BETWEEN_MS: (u64, u64) = (200, 1200);
+const BETWEEN_MS: (u64, u64) = (400, 2400);
 /// A broker that cannot start, because another stopped in the middle of its turn, is started again.
 const STARTS: usize = 5;
 
@@ -82,6 +82,7 @@ impl Faults {
         let from = game.now();
         let until = from + self.dice.random_range(least..most) * 1000;
         self.wounds[broker] = Some(Wound { harm, from, until });
+        game.set_harmed(broker, true);
         match harm {
             Harm::ShortPause | Harm::LongPause => house.replica(broker)?.process()?.signal("STOP"),
             Harm::NoStore => house.replica(broker)?.cable()?.cut(),
@@ -99,6 +100,7 @@ impl Faults {
             Harm::NoClients => game.brokers[broker].mend(),
             Harm::Kill => start(house, broker).await?,
         }
+        game.set_harmed(broker, false);
         let number = game.brokers[broker].number;
         let fault = Fault { broker: number, harm, from, to: game.now() };
         game.history().faults.push(fault);
@@ -131,9 +133,9 @@ const fn thrown(of_a_hundred: u32) -> Harm {
 /// How long it lasts at least and at most, in milliseconds. A broker is silent after 15 seconds.
 const fn lasts_ms(harm: Harm) -> (u64, u64) {
     match harm {
-        Harm::ShortPause => (20, 3_000),
+        Harm::ShortPause => (20, 2_000),
         Harm::LongPause => (16_000, 19_000),
-        Harm::NoStore => (50, 6_000),
+        Harm::NoStore => (50, 4_000),
         Harm::NoClients => (50, 3_000),
         Harm::Kill => (0, 800),
     }

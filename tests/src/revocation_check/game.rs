@@ -3,7 +3,7 @@
 //! Invariant: a time is taken before something is sent and after it was heard, never in between; locks are held for no wait.
 //! Next: [`super::load`] asks, [`super::desk`] changes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as Turn, RwLock, Semaphore};
 
 use super::clients::Broker;
 use super::history::{Call, End, History, Kind, Micros, Subject, Write};
-use super::plan::Plan;
+use super::plan::{BROKERS, Plan};
 use super::stage::Stage;
 
 /// How long changes that are under way at the end may still take.
@@ -30,6 +30,7 @@ pub(super) struct Game {
     done: AtomicU64,
     names: AtomicU64,
     over_since: AtomicU64,
+    harmed: [AtomicBool; BROKERS],
     history: Mutex<History>,
     stage: Mutex<Stage>,
 }
@@ -77,6 +78,7 @@ impl Game {
             done: AtomicU64::new(0),
             names: AtomicU64::new(0),
             over_since: AtomicU64::new(0),
+            harmed: Default::default(),
             history: Mutex::new(History::with_room(room + room / 16)),
             stage: Mutex::new(Stage::default()),
         }
@@ -116,6 +118,15 @@ impl Game {
     /// A number that nothing else has.
     pub(super) fn number(&self) -> u64 {
         self.names.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether something is done to a broker.
+    pub(super) fn is_harmed(&self, broker: usize) -> bool {
+        self.harmed[broker].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_harmed(&self, broker: usize, harmed: bool) {
+        self.harmed[broker].store(harmed, Ordering::Relaxed);
     }
 
     pub(super) fn history(&self) -> MutexGuard<'_, History> {

@@ -19,8 +19,8 @@ use super::stage::{Login, Opened, Question};
 
 /// Longer than any pause of a broker, so that calls survive one; shorter than what a broker gives a call.
 const DEADLINE: Duration = Duration::from_secs(28);
-/// After a call that came to nothing: whoever cannot connect asks no faster.
-const PAUSE: Duration = Duration::from_millis(20);
+/// After a call that came to nothing: what is asked of a broker that is cut off teaches little.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks until it is over.
 pub(super) async fn keep_asking(game: Arc<Game>, broker: usize, seed: u64) {

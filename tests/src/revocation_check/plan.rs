@@ -42,7 +42,7 @@ impl Plan {
             operations,
             seed,
             callers: 32,
-            operators: 8,
+            operators: 24,
             accounts: 48,
             apps: 4,
             services: 6,
