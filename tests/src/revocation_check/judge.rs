@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 
 use super::history::{Ask, Call, End, Heard, History, Kind, Micros, Subject, Write};
 
-/// So many violations are kept with their names; all are counted.
-const KEPT: usize = 20;
+/// So many violations of one kind are kept to be shown; all are counted.
+const KEPT: u64 = 3;
 /// So many other calls are shown with one.
 const OTHERS: usize = 6;
 
@@ -24,7 +24,7 @@ pub struct Verdict {
     pub pressed: u64,
     /// What was handed out and must not have been, by what was asked and whose right was gone.
     pub found: BTreeMap<(Ask, Kind), u64>,
-    /// The first of these.
+    /// The first of these of each kind.
     pub violations: Vec<Violation>,
 }
 
@@ -107,10 +107,11 @@ pub fn judge(history: &History) -> Verdict {
             (Heard::Refused, Some(_)) => verdict.pressed += 1,
             (Heard::Granted, Some(violation)) => {
                 let kind = history.things[violation.subject.at()].kind;
-                *verdict.found.entry((call.ask, kind)).or_default() += 1;
-                if verdict.violations.len() < KEPT {
+                let found = verdict.found.entry((call.ask, kind)).or_default();
+                if *found < KEPT {
                     verdict.violations.push(violation);
                 }
+                *found += 1;
             }
             _ => {}
         }
