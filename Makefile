@@ -1,6 +1,6 @@
 # `make` alone explains. Every target is a script in scripts/ that explains itself in its first lines.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench revocation-sessions crash-loop simulate simulate-fleet deny clean
+.PHONY: help demo test check proto bench revocation-sessions revocation-check crash-loop simulate simulate-fleet deny clean
 MAKEFLAGS += --no-print-directory
 
 help: ## this text
@@ -29,6 +29,9 @@ bench: ## measure, as ratios against baselines of the same run
 
 revocation-sessions: ## revoke the credential of SESSIONS=1000 relayed sessions and measure when each ends, on both engines
 	@SESSIONS='$(SESSIONS)' scripts/revocation-sessions.sh
+
+revocation-check: ## three brokers, rights taken away under load and faults, the whole history judged; OPS=1000000 SEED=n SABOTAGE=epoch
+	@OPS='$(OPS)' SEED='$(SEED)' SABOTAGE='$(SABOTAGE)' scripts/revocation-check.sh
 
 crash-loop: ## kill the broker under load, KILLS=1000 ENGINE=sqlite|postgres ROTATION=all|none|replace|grace|strict SEED=n
 	@KILLS='$(KILLS)' ENGINE='$(ENGINE)' ROTATION='$(ROTATION)' SEED='$(SEED)' scripts/crash-loop.sh

@@ -9,5 +9,6 @@ pub mod cast;
 pub mod crash_loop;
 pub mod demo;
 pub mod leaks;
+pub mod revocation_check;
 pub mod simulation;
 pub mod world;

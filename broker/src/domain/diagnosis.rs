@@ -122,7 +122,7 @@ impl Case<'_> {
         let name = &self.app.name;
         if self.app.disabled {
             let words =
-                format!("the app {name} is switched off here: none of its accounts is refreshed");
+                format!("the app {name} is switched off here: none of its accounts gets a token");
             found.push(error(words).remedy(self.ctl(&format!("app update {name} --enable"))));
         }
         if self.chart.rules.is_none() {

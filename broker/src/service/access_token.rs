@@ -20,6 +20,7 @@ use crate::domain::secret::Secret;
 use crate::domain::token;
 use crate::memory::{Basis, Seen, Use};
 use crate::service::lookup::AccountName;
+use crate::service::refresh_landing::check_switch;
 use crate::service::pace::Turn;
 use crate::service::{Error, Service, changes, places};
 use crate::store::{Result as Stored, Tx};
@@ -138,6 +139,8 @@ impl Service {
         let provider = self.known_provider(&app, account)?;
         self.check_target(&provider, audience)?;
         self.check_standing(account)?;
+        // Also with a token at hand: a switched-off app is a revocation, not an outage.
+        check_switch(&app.app)?;
         let at_hand = self.token_at_hand(account, audience, rejected).await?;
         let now = self.parts.clock.now();
         let grant = |token: Seen<AccessToken>, stale_because| {

@@ -28,6 +28,7 @@ use crate::providers::client::ClientAuth;
 use crate::providers::resolved::Resolved;
 use crate::service::flights::{Boarding, Flight};
 use crate::service::gates::{Entry, Pass};
+use crate::service::refresh_landing::check_switch;
 use crate::service::{Error, Service, places};
 use crate::telemetry::metrics;
 
@@ -218,9 +219,7 @@ impl Service {
             self.check_standing(&account)?;
         }
         let app = self.app_on(&mut conn, account.app).await?;
-        if app.disabled {
-            return Err(Error::AppDisabled { app: app.name.to_string() });
-        }
+        check_switch(&app)?;
         let provider = self.resolve_for(&app, &account)?;
         let auth = self.client_auth_on(&mut conn, &app).await?;
         let rules = self.rules_of(&provider);

@@ -5,6 +5,7 @@
 
 use crate::clock::Time;
 use crate::domain::account::{Account, Standing};
+use crate::domain::app::App;
 use crate::domain::grant::AccessToken;
 use crate::domain::refresh::admit::Why;
 use crate::domain::refresh::flight::Outcome;
@@ -121,4 +122,9 @@ impl Service {
             _ => Error::ProviderUnavailable { retry_after },
         }
     }
+}
+
+/// Refuses an app that is switched off: nothing is handed out by it, whatever is at hand.
+pub(super) fn check_switch(app: &App) -> Result<(), Error> {
+    if app.disabled { Err(Error::AppDisabled { app: app.name.to_string() }) } else { Ok(()) }
 }

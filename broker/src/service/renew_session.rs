@@ -30,7 +30,8 @@ impl Service {
     /// Claims the one renewal of a session.
     ///
     /// # Errors
-    /// [`Error::SessionNotUsable`] if it is not this adapter's, has ended or was renewed before.
+    /// [`Error::SessionNotUsable`] if it is not this adapter's, over a protocol that was taken from it, has ended or is to end,
+    /// or was renewed before.
     pub async fn claim_renewal(&self, caller: &Caller, id: SessionId) -> Result<Renewal, Error> {
         let permit = caller.may_open_sessions()?;
         self.renewable(&permit, id, &mut Basis::default()).await?;
@@ -80,7 +81,7 @@ impl Service {
         let session = conn.mail_session(id).await?.ok_or(Error::SessionNotUsable)?;
         basis.see_at(Changed::Session(id), since);
         let fits = session.adapter == permit.caller()
-            && session.ended_at.is_none()
+            && permit.allows(session.protocol)
             && session.opened_at.after(RENEWABLE) > now;
         let row = conn.credential(session.credential).await?.ok_or(Error::SessionNotUsable)?;
         drop(conn);

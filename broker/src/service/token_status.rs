@@ -8,6 +8,7 @@ use crate::domain::grant::AccessToken;
 use crate::domain::ids::ProjectId;
 use crate::domain::token::{attainable, is_alive, is_fresh};
 use crate::service::lookup::AccountName;
+use crate::service::refresh_landing::check_switch;
 use crate::service::{Error, Service};
 
 /// How a token stands.
@@ -45,7 +46,9 @@ impl Service {
         }
         let now = self.parts.clock.now();
         let token = self.read().await?.access_token(account.id, audience).await?;
-        let reason = self.check_standing(&account).err().map_or(0, |error| error.reason_number());
+        let app = self.app(account.app).await?;
+        let stands = self.check_standing(&account).and_then(|()| check_switch(&app));
+        let reason = stands.err().map_or(0, |error| error.reason_number());
         Ok(TokenStatus {
             account: account.name.to_string(),
             audience: audience.to_owned(),

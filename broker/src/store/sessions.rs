@@ -37,13 +37,15 @@ row!(SessionRow, session_columns {
 });
 
 statements! {
-    SESSION = concat!("select ", session_columns!(), " from mail_sessions where id = $1");
+    GOING_SESSION = concat!("select ", session_columns!(), " from mail_sessions
+        where id = $1 and ended_at is null and end_wanted = 0");
     LIVE_SESSIONS = concat!("select ", session_columns!(), " from mail_sessions
         where credential = $1 and ended_at is null order by opened_at, id limit 1000");
     OPEN_SESSION = concat!("insert into mail_sessions (", session_columns!(), ")
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
     RENEW_SESSION = concat!("update mail_sessions set renewals = renewals + 1
-        where id = $1 and adapter = $2 and ended_at is null and renewals < $3 returning ", session_columns!());
+        where id = $1 and adapter = $2 and ended_at is null and end_wanted = 0 and renewals < $3
+        returning ", session_columns!());
     REPORT_SESSION = "update mail_sessions set bytes_up = bytes_up + $3, bytes_down = bytes_down + $4,
         ended_at = case when end_reason = 'lost' then $5 else coalesce(ended_at, $5) end,
         upstream = case when $6 = '' then upstream else $6 end,
@@ -69,12 +71,12 @@ pub(super) fn made(conn: &Conn) -> impl Iterator<Item = &'static str> + use<> {
 }
 
 impl Conn {
-    /// One.
+    /// One that goes on: it has not ended, and nobody asked for its end.
     ///
     /// # Errors
     /// [`Error::Corrupt`](super::Error::Corrupt) if the row cannot be understood; else as every read.
     pub async fn mail_session(&mut self, id: SessionId) -> Result<Option<MailSession>> {
-        maybe!(self, SESSION => SessionRow; id.bytes().to_vec())?.map(SessionRow::read).transpose()
+        maybe!(self, GOING_SESSION => SessionRow; id.bytes().to_vec())?.map(SessionRow::read).transpose()
     }
 
     /// The oldest 1000 sessions of a credential that have not ended.
@@ -133,7 +135,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Counts a renewal. `None` if the session is not `adapter`'s, has ended, or had `most` renewals.
+    /// Counts a renewal. `None` if the session is not `adapter`'s, has ended or is to end, or had `most` renewals.
     ///
     /// # Errors
     /// [`Error::Corrupt`](super::Error::Corrupt) if the row cannot be understood; else as every write.

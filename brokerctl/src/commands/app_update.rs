@@ -29,7 +29,7 @@ pub(crate) struct Update {
     /// Starts consents and refreshes tokens again
     #[arg(long)]
     enable: bool,
-    /// Starts no consent and refreshes no token
+    /// Starts no consent, refreshes no token and hands none out
     #[arg(long, conflicts_with = "enable")]
     disable: bool,
     /// Empties a field; repeat for more

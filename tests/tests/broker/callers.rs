@@ -162,6 +162,8 @@ async fn a_switched_off_account_or_app_hands_nothing_out() -> Result<()> {
     assert!(service.access_token(ALICE).await.is_ok());
     world.operator.ctl(&["app", "update", APP, "--disable"]).await?;
     assert!(world.operator.invite(APP, BOB).await.is_err(), "no consent begins");
+    // Though its token is at hand and fresh.
+    assert_eq!(reason(service.access_token(ALICE).await), Some(ErrorReason::AppDisabled));
     world.operator.ctl(&["app", "update", APP, "--enable"]).await?;
     assert!(service.access_token(ALICE).await.is_ok());
     world.end().await

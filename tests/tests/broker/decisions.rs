@@ -1,10 +1,12 @@
 //! What the broker remembers is never handed out against a revocation that was acknowledged, and each answer has its record.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
 use e2e::crash_loop::built_with_failpoints;
 use e2e::world::{ALICE, Engine, World};
-use token_broker_client::v1::{CallerRole, ErrorReason};
-use token_broker_client::{TokenBroker, v1};
+use token_broker_client::v1::{CallerRole, ErrorReason, MailProtocol};
+use token_broker_client::{MailLogin, Options, TokenBroker, Verdict, v1};
 
 use crate::words::{imap_answer, reason};
 
@@ -101,6 +103,56 @@ async fn a_password_that_is_remembered_opens_nothing_once_it_is_revoked() -> Res
         assert!(imap_answer(&world, ALICE, &password).await?.starts_with("a NO"));
     }
     world.end().await
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An adapter of its own, by hand.
+async fn an_adapter(world: &World, id: &str) -> Result<MailLogin> {
+    let both = |caller: &mut v1::Caller| {
+        caller.protocols = vec![MailProtocol::Imap.into(), MailProtocol::Smtp.into()];
+    };
+    let (_, key) = world.operator.caller(id, CallerRole::Adapter, both).await?;
+    let options = Options::new(format!("http://{}", world.house.doors().grpc)).api_key(&key);
+    Ok(MailLogin::connect(options).await?)
+}
+
+async fn open(adapter: &MailLogin, protocol: MailProtocol, password: &str) -> Result<String> {
+    let login = v1::OpenSessionRequest {
+        protocol: protocol.into(),
+        login_name: ALICE.to_owned(),
+        secret: password.to_owned(),
+        client_address: "192.0.2.7".to_owned(),
+        ..Default::default()
+    };
+    match adapter.open_session(login, PATIENCE).await? {
+        Verdict::Session(session) => Ok(session.session),
+        Verdict::Denied(denial) => bail!("{denial:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_or_whose_protocol_was_taken_gets_no_other_token() -> Result<()> {
+    for engine in Engine::each()? {
+        let world = World::builder().engine(engine).without_adapters().start().await?;
+        let account = world.connect(ALICE).await?;
+        let (_, password) = world.operator.credential(&account.name, |_| {}).await?;
+        let adapter = an_adapter(&world, "door").await?;
+        let ended = open(&adapter, MailProtocol::Smtp, &password).await?;
+        let narrowed = open(&adapter, MailProtocol::Imap, &password).await?;
+        let kept = open(&adapter, MailProtocol::Smtp, &password).await?;
+        world.operator.ctl(&["session", "end", &ended]).await?;
+        world.operator.ctl(&["caller", "update", "door", "--protocol", "smtp"]).await?;
+        for session in [&ended, &narrowed] {
+            let renewed = adapter.renew_session(session, [0; 32], PATIENCE).await;
+            let why = renewed.err().and_then(|error| error.reason());
+            assert_eq!(why, Some(ErrorReason::SessionNotUsable), "{engine:?}");
+        }
+        let renewed = adapter.renew_session(&kept, [0; 32], PATIENCE).await?;
+        assert!(matches!(renewed, Verdict::Session(_)), "{engine:?}");
+        world.end().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
