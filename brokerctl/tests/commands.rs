@@ -694,7 +694,7 @@ async fn a_bad_record_is_named_with_exit_code_1_and_all_chains_are_shown() {
             flaw: AuditFlaw::Edited.into(),
             bad_sequence: 4,
             detail: "record 4 does not follow".into(),
-            ..good.clone()
+            ..good
         };
         let (chain, next) = if ask.page_token.is_empty() { (good, "more") } else { (bad, "") };
         let next_page_token = next.to_owned();
