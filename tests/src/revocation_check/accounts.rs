@@ -21,8 +21,10 @@ impl Desk {
         let (label, id) = (number % LABELS, self.game.stage().apps[app].id.clone());
         let consent = |hand: Hand| hand.consent(id.clone(), mailbox.clone(), label);
         let ((), when) = self.insist(Change::give("consent", &[]), consent).await?;
-        let (subject, labelled) =
-            (self.game.made(Kind::Account, &mailbox, when), self.game.made(Kind::Label, &mailbox, when));
+        let (subject, labelled) = (
+            self.game.made(Kind::Account, &mailbox, when),
+            self.game.made(Kind::Label, &mailbox, when),
+        );
         let passwords = [Slot::default(), Slot::default()];
         Some(Account { mailbox: mailbox.into(), app, label, subject, labelled, passwords })
     }

@@ -41,7 +41,12 @@ struct Wound {
 impl Faults {
     pub(super) fn new(seed: u64) -> Self {
         let first = [Harm::LongPause, Harm::NoStore, Harm::Kill, Harm::NoClients, Harm::ShortPause];
-        Self { dice: StdRng::seed_from_u64(seed), wounds: [None; BROKERS], next: 0, first: first.into() }
+        Self {
+            dice: StdRng::seed_from_u64(seed),
+            wounds: [None; BROKERS],
+            next: 0,
+            first: first.into(),
+        }
     }
 
     /// Ends what has lasted long enough and begins what it is time for.

@@ -132,9 +132,7 @@ async fn set_stage(plan: &Plan) -> Result<(World, Arc<Game>)> {
 
 /// Connects all accounts, some at a time, and makes their passwords.
 async fn connect(plan: &Plan, game: &Arc<Game>) -> Result<()> {
-    let desk = |number: usize| {
-        Desk::new(Arc::clone(game), plan.seed.wrapping_add(number as u64))
-    };
+    let desk = |number: usize| Desk::new(Arc::clone(game), plan.seed.wrapping_add(number as u64));
     let numbers: Vec<usize> = (0..plan.accounts).collect();
     for some in numbers.chunks(ABREAST) {
         let mut connecting = JoinSet::new();
