@@ -37,15 +37,18 @@ impl Desk {
         }
     }
 
-    /// Some account, if nobody is at it.
-    pub(super) fn an_account(&mut self) -> Option<(usize, OwnedMutexGuard<()>)> {
-        let turns = &self.game.turns.accounts;
-        let number = self.dice.random_range(0..turns.len());
-        Some((number, Arc::clone(&turns[number]).try_lock_owned().ok()?))
+    /// Some account that nobody is at.
+    pub(super) async fn an_account(&mut self) -> Option<(usize, OwnedMutexGuard<()>)> {
+        let one = |desk: &mut Self| {
+            let turns = &desk.game.turns.accounts;
+            let number = desk.dice.random_range(0..turns.len());
+            Some((number, Arc::clone(&turns[number]).try_lock_owned().ok()?))
+        };
+        self.turn(one).await
     }
 
     pub(super) async fn disable_an_account(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let (mailbox, subject) = self.named(account);
         let questions = self.about(account, subject);
         let disable = |hand: Hand| hand.disable_account(mailbox.clone());
@@ -58,7 +61,7 @@ impl Desk {
     }
 
     pub(super) async fn revoke_an_account(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let (mailbox, subject) = self.named(account);
         let questions = self.about(account, subject);
         let revoke = |hand: Hand| hand.revoke_account(mailbox.clone());
@@ -70,7 +73,7 @@ impl Desk {
     }
 
     pub(super) async fn delete_an_account(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let (mailbox, subject) = self.named(account);
         let mut gone = subjects_of(&self.game.stage().accounts[account]);
         gone.push(subject);
@@ -85,7 +88,7 @@ impl Desk {
     }
 
     pub(super) async fn unlabel_an_account(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let (mailbox, _) = self.named(account);
         let (subject, label) = {
             let of = &self.game.stage().accounts[account];

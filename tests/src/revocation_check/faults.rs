@@ -71,6 +71,11 @@ impl Faults {
         Ok(())
     }
 
+    /// Whether each harm was done once.
+    pub(super) fn has_done_all(&self) -> bool {
+        self.first.is_empty()
+    }
+
     /// Ends everything.
     pub(super) async fn heal_all(&mut self, house: &mut House, game: &Game) -> Result<()> {
         for broker in 0..BROKERS {
