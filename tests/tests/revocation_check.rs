@@ -33,7 +33,10 @@ async fn nothing_is_handed_out_after_a_revocation_while_brokers_are_paused_cut_o
     ensure!(report.operations >= OPERATIONS, "{report}");
     // A check in which nothing was asked, revoked or broken would be clean as well.
     let granted = |ask: Ask| report.calls.get(&(ask, Heard::Granted)).copied().unwrap_or(0);
-    ensure!(Ask::ALL.iter().all(|ask| granted(*ask) > 0), "a call that was never granted\n{report}");
+    ensure!(
+        Ask::ALL.iter().all(|ask| granted(*ask) > 0),
+        "a call that was never granted\n{report}"
+    );
     ensure!(report.pressed > 0, "nobody asked with a right that was gone\n{report}");
     let taken = |kind: &Kind| report.changes.get(kind).is_some_and(|it| it.taken > 0);
     ensure!(Kind::ALL.iter().all(taken), "a right that was never taken\n{report}");
@@ -51,6 +54,9 @@ async fn brokers_that_do_not_look_at_the_rights_epoch_are_found_out() -> Result<
     ensure!(report.violated() > 0, "{report}");
     let shown = report.violations.first().map_or("", String::as_str);
     ensure!(shown.contains("<-- must be refused"), "what was found is shown\n{report}");
-    ensure!(report.audit.is_empty(), "what is handed out wrongly is on record all the same\n{report}");
+    ensure!(
+        report.audit.is_empty(),
+        "what is handed out wrongly is on record all the same\n{report}"
+    );
     Ok(())
 }

@@ -21,8 +21,10 @@ impl Desk {
         let (label, id) = (number % LABELS, self.game.stage().apps[app].id.clone());
         let consent = |hand: Hand| hand.consent(id.clone(), mailbox.clone(), label);
         let ((), when) = self.insist(Change::give("consent", &[]), consent).await?;
-        let (subject, labelled) =
-            (self.game.made(Kind::Account, &mailbox, when), self.game.made(Kind::Label, &mailbox, when));
+        let (subject, labelled) = (
+            self.game.made(Kind::Account, &mailbox, when),
+            self.game.made(Kind::Label, &mailbox, when),
+        );
         let passwords = [Slot::default(), Slot::default()];
         Some(Account { mailbox: mailbox.into(), app, label, subject, labelled, passwords })
     }
@@ -35,15 +37,18 @@ impl Desk {
         }
     }
 
-    /// Some account, if nobody is at it.
-    pub(super) fn an_account(&mut self) -> Option<(usize, OwnedMutexGuard<()>)> {
-        let turns = &self.game.turns.accounts;
-        let number = self.dice.random_range(0..turns.len());
-        Some((number, Arc::clone(&turns[number]).try_lock_owned().ok()?))
+    /// Some account that nobody is at.
+    pub(super) async fn an_account(&mut self) -> Option<(usize, OwnedMutexGuard<()>)> {
+        let one = |desk: &mut Self| {
+            let turns = &desk.game.turns.accounts;
+            let number = desk.dice.random_range(0..turns.len());
+            Some((number, Arc::clone(&turns[number]).try_lock_owned().ok()?))
+        };
+        self.turn(one).await
     }
 
     pub(super) async fn disable_an_account(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let (mailbox, subject) = self.named(account);
         let questions = self.about(account, subject);
         let disable = |hand: Hand| hand.disable_account(mailbox.clone());
@@ -56,7 +61,7 @@ impl Desk {
     }
 
     pub(super) async fn revoke_an_account(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let (mailbox, subject) = self.named(account);
         let questions = self.about(account, subject);
         let revoke = |hand: Hand| hand.revoke_account(mailbox.clone());
@@ -68,7 +73,7 @@ impl Desk {
     }
 
     pub(super) async fn delete_an_account(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let (mailbox, subject) = self.named(account);
         let mut gone = subjects_of(&self.game.stage().accounts[account]);
         gone.push(subject);
@@ -83,7 +88,7 @@ impl Desk {
     }
 
     pub(super) async fn unlabel_an_account(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let (mailbox, _) = self.named(account);
         let (subject, label) = {
             let of = &self.game.stage().accounts[account];

@@ -23,7 +23,8 @@ const COUNTS: &str = "select what, actor, account, subject, count(*) from audit
 const TWICE: &str = "select subject, count(*) from audit
     where granted = 1 and what = 'session.renewal' group by 1 having count(*) > 1 order by 1 limit 20";
 /// Numbers in a chain have no gaps.
-const GAPS: &str = "select chain, count(*) - max(sequence) from audit group by 1 having count(*) <> max(sequence)";
+const GAPS: &str =
+    "select chain, count(*) - max(sequence) from audit group by 1 having count(*) <> max(sequence)";
 
 /// Records that were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,8 @@ pub(super) struct Audit {
 impl Audit {
     /// Reads it over a connection of its own, when nobody writes any more.
     pub(super) async fn read(house: &House) -> Result<Self> {
-        let mut conn = PgConnection::connect(house.postgres_url().context("no PostgreSQL")?).await?;
+        let mut conn =
+            PgConnection::connect(house.postgres_url().context("no PostgreSQL")?).await?;
         let rows: Vec<(String, String, String, String, i64)> =
             sqlx::query_as(COUNTS).fetch_all(&mut conn).await?;
         let count = |(what, actor, account, subject, records)| Count {
@@ -57,9 +59,9 @@ impl Audit {
             records,
         };
         let twice: Vec<(String, i64)> = sqlx::query_as(TWICE).fetch_all(&mut conn).await?;
-        let twice = twice.into_iter().map(|(session, times)| {
-            format!("session {session} has {times} records of a renewal")
-        });
+        let twice = twice
+            .into_iter()
+            .map(|(session, times)| format!("session {session} has {times} records of a renewal"));
         let gaps: Vec<(String, i64)> = sqlx::query_as(GAPS).fetch_all(&mut conn).await?;
         let gaps = gaps
             .into_iter()
@@ -69,11 +71,7 @@ impl Audit {
     }
 
     /// What does not fit the history. `names` are the ids of accounts, also former ones.
-    pub(super) fn judge(
-        &self,
-        history: &History,
-        names: &HashMap<String, Subject>,
-    ) -> Vec<String> {
+    pub(super) fn judge(&self, history: &History, names: &HashMap<String, Subject>) -> Vec<String> {
         let heard = tally(history);
         let mut written: BTreeMap<Entry, u64> = BTreeMap::new();
         let name = |subject: Subject| history.things[subject.at()].name.clone();
@@ -119,8 +117,7 @@ fn tally(history: &History) -> BTreeMap<Entry, (u64, u64)> {
             Ask::Open => ("session", call.on[Place::Way as usize]),
             Ask::Renew => ("session.renewal", Subject::NONE),
         };
-        let (least, most) =
-            counted.entry((what, call.on[Place::Caller as usize], of)).or_default();
+        let (least, most) = counted.entry((what, call.on[Place::Caller as usize], of)).or_default();
         *least += u64::from(call.heard == Heard::Granted);
         *most += 1;
     }
@@ -134,7 +131,9 @@ fn tally(history: &History) -> BTreeMap<Entry, (u64, u64)> {
 }
 
 fn told((what, actor, of): &Entry, records: u64, (least, most): (u64, u64)) -> String {
-    format!("{records} audit records of {what} for {actor} and {of:?}, handed out {least} to {most} times")
+    format!(
+        "{records} audit records of {what} for {actor} and {of:?}, handed out {least} to {most} times"
+    )
 }
 
 #[cfg(test)]

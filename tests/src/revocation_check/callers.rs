@@ -39,7 +39,7 @@ impl Desk {
     }
 
     pub(super) async fn revoke_a_caller(&mut self, is_service: bool) {
-        let Some((place, old, _turn)) = self.a_caller(is_service) else { return };
+        let Some((place, old, _turn)) = self.a_caller(is_service).await else { return };
         let (name, of) = (old.id.to_string(), [old.subject]);
         let questions = self.of_caller(is_service, &old, None);
         let revoke = |hand: Hand| hand.revoke_caller(name.clone());
@@ -57,7 +57,7 @@ impl Desk {
     }
 
     pub(super) async fn replace_a_key(&mut self, is_service: bool) {
-        let Some((place, old, _turn)) = self.a_caller(is_service) else { return };
+        let Some((place, old, _turn)) = self.a_caller(is_service).await else { return };
         let name = old.id.to_string();
         let create = |hand: Hand| hand.create_key(name.clone());
         let Some((made, when)) = self.insist(Change::give("create", &[]), create).await else {
@@ -87,7 +87,7 @@ impl Desk {
     }
 
     async fn narrow(&mut self, is_service: bool, number: usize, field: &'static str) {
-        let Some((_, old, _turn)) = self.a_caller(is_service) else { return };
+        let Some((_, old, _turn)) = self.a_caller(is_service).await else { return };
         let of = [old.rights[number]];
         let questions = self.of_caller(is_service, &old, Some(number));
         let all = v1::Caller { name: old.id.to_string(), ..allowed(is_service, None) };
@@ -101,14 +101,17 @@ impl Desk {
         self.insist(Change::give("widen", &of), widen).await;
     }
 
-    /// Some caller, if nobody is at it.
-    fn a_caller(&mut self, is_service: bool) -> Option<(usize, Caller, OwnedMutexGuard<()>)> {
-        let turns = &self.game.turns;
-        let turns = if is_service { &turns.services } else { &turns.adapters };
-        let place = self.dice.random_range(0..turns.len());
-        let turn = Arc::clone(&turns[place]).try_lock_owned().ok()?;
-        let caller = slots(&mut self.game.stage(), is_service)[place].now.clone()?;
-        Some((place, caller, turn))
+    /// Some caller that nobody is at.
+    async fn a_caller(&mut self, is_service: bool) -> Option<(usize, Caller, OwnedMutexGuard<()>)> {
+        let one = |desk: &mut Self| {
+            let turns = &desk.game.turns;
+            let turns = if is_service { &turns.services } else { &turns.adapters };
+            let place = desk.dice.random_range(0..turns.len());
+            let turn = Arc::clone(&turns[place]).try_lock_owned().ok()?;
+            let caller = slots(&mut desk.game.stage(), is_service)[place].now.clone()?;
+            Some((place, caller, turn))
+        };
+        self.turn(one).await
     }
 
     /// What a caller can ask: tokens, or a login and renewals; if `number` is given, by that right.

@@ -26,6 +26,9 @@ const THINK_MS: u64 = 150;
 const GONE_MS: u64 = 300;
 /// After an attempt without a certain answer.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How often and how long an operator waits for something that another is at.
+const TURNS: usize = 100;
+const TURN: Duration = Duration::from_millis(20);
 /// Attempts that were certainly refused, before an act is given up.
 const REFUSALS: usize = 20;
 
@@ -55,36 +58,65 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Works until it is over.
-pub(super) async fn work(game: Arc<Game>, seed: u64) {
+/// How often each act is done in a hundred, in the order of [`Desk::act`].
+const SHARES: [usize; 14] = [16, 12, 14, 6, 5, 8, 4, 5, 5, 4, 4, 7, 5, 5];
+
+/// Works until it is over. Whatever the dice say, the operator with this number begins with the act of this number.
+pub(super) async fn work(game: Arc<Game>, seed: u64, number: usize) {
     let mut desk = Desk::new(game, seed);
+    let mut act = number % SHARES.len();
     while !desk.game.is_over() {
+        desk.act(act).await;
+        while desk.probes.try_join_next().is_some() {}
         let think = Duration::from_millis(desk.dice.random_range(0..THINK_MS));
         tokio::time::sleep(think).await;
-        // Whatever is in another's hands is left alone: then this one thinks again.
-        let thrown = desk.dice.random_range(0..100);
-        match thrown {
-            0..16 => desk.revoke_a_password().await,
-            16..28 => desk.rotate_a_password().await,
-            28..42 => desk.disable_an_account().await,
-            42..48 => desk.revoke_an_account().await,
-            48..53 => desk.delete_an_account().await,
-            53..61 => desk.unlabel_an_account().await,
-            61..65 => desk.disable_an_app().await,
-            65..70 => desk.revoke_a_caller(true).await,
-            70..75 => desk.revoke_a_caller(false).await,
-            75..79 => desk.replace_a_key(true).await,
-            79..83 => desk.replace_a_key(false).await,
-            83..90 => desk.narrow_a_service().await,
-            90..95 => desk.narrow_an_adapter().await,
-            _ => desk.end_a_session().await,
-        }
-        while desk.probes.try_join_next().is_some() {}
+        let mut thrown = desk.dice.random_range(0..SHARES.iter().sum());
+        act = SHARES.iter().take_while(|share| subtract(&mut thrown, **share)).count();
     }
     while desk.probes.join_next().await.is_some() {}
 }
 
+/// Takes `share` off, if there is as much.
+fn subtract(left: &mut usize, share: usize) -> bool {
+    let enough = *left >= share;
+    *left -= if enough { share } else { 0 };
+    enough
+}
+
 impl Desk {
+    async fn act(&mut self, number: usize) {
+        match number {
+            0 => self.revoke_a_password().await,
+            1 => self.rotate_a_password().await,
+            2 => self.disable_an_account().await,
+            3 => self.revoke_an_account().await,
+            4 => self.delete_an_account().await,
+            5 => self.unlabel_an_account().await,
+            6 => self.disable_an_app().await,
+            7 => self.revoke_a_caller(true).await,
+            8 => self.revoke_a_caller(false).await,
+            9 => self.replace_a_key(true).await,
+            10 => self.replace_a_key(false).await,
+            11 => self.narrow_a_service().await,
+            12 => self.narrow_an_adapter().await,
+            _ => self.end_a_session().await,
+        }
+    }
+
+    /// Waits for the turn of something that is in another's hands, but not for ever: then another act may be possible.
+    pub(super) async fn turn<T>(
+        &mut self,
+        mut take: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        for _ in 0..TURNS {
+            if let Some(turn) = take(self) {
+                return Some(turn);
+            }
+            tokio::time::sleep(TURN).await;
+        }
+        None
+    }
+
     pub(super) fn new(game: Arc<Game>, seed: u64) -> Self {
         Self { game, dice: StdRng::seed_from_u64(seed), probes: JoinSet::new() }
     }

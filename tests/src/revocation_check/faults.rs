@@ -41,7 +41,12 @@ struct Wound {
 impl Faults {
     pub(super) fn new(seed: u64) -> Self {
         let first = [Harm::LongPause, Harm::NoStore, Harm::Kill, Harm::NoClients, Harm::ShortPause];
-        Self { dice: StdRng::seed_from_u64(seed), wounds: [None; BROKERS], next: 0, first: first.into() }
+        Self {
+            dice: StdRng::seed_from_u64(seed),
+            wounds: [None; BROKERS],
+            next: 0,
+            first: first.into(),
+        }
     }
 
     /// Ends what has lasted long enough and begins what it is time for.
@@ -64,6 +69,11 @@ impl Faults {
             self.next = game.now() + self.dice.random_range(least..most) * 1000;
         }
         Ok(())
+    }
+
+    /// Whether each harm was done once.
+    pub(super) fn has_done_all(&self) -> bool {
+        self.first.is_empty()
     }
 
     /// Ends everything.

@@ -99,9 +99,14 @@ impl Game {
         self.done.store(0, Ordering::Relaxed);
     }
 
+    /// Whether as much was done as was wanted.
+    pub(super) fn is_enough(&self) -> bool {
+        self.done() >= self.most
+    }
+
     /// Whether nothing more is to be begun.
     pub(super) fn is_over(&self) -> bool {
-        self.over_since.load(Ordering::Relaxed) > 0 || self.done() >= self.most
+        self.over_since.load(Ordering::Relaxed) > 0
     }
 
     /// Nothing more is to be begun.

@@ -134,7 +134,8 @@ pub fn excerpt(history: &History, violation: &Violation) -> String {
         thing.name
     );
     let mut lines: Vec<(Micros, String)> = Vec::new();
-    let last_given = thing.writes.iter().filter(|it| !it.takes && it.begun <= taken.begun).next_back();
+    let last_given =
+        thing.writes.iter().filter(|it| !it.takes && it.begun <= taken.begun).next_back();
     let later = thing.writes.iter().filter(|it| it.begun > taken.begun && it.begun <= call.ended);
     for write in last_given.into_iter().chain([taken]).chain(later) {
         lines.push((write.begun, change(write)));
@@ -147,7 +148,10 @@ pub fn excerpt(history: &History, violation: &Violation) -> String {
     lines.push((call.begun, format!("{}   <-- must be refused", asked(call))));
     for fault in history.faults.iter().filter(|it| it.from <= call.ended && it.to >= taken.begun) {
         let harm = fault.harm.name();
-        lines.push((fault.from, format!("broker {} {harm}, until {}", fault.broker, clock(fault.to))));
+        lines.push((
+            fault.from,
+            format!("broker {} {harm}, until {}", fault.broker, clock(fault.to)),
+        ));
     }
     lines.sort();
     for (when, line) in lines {

@@ -87,8 +87,8 @@ async fn tokens(
     let call = client.batch_get_access_tokens(signed(&key, DEADLINE, batch));
     let outcomes = match heard(DEADLINE, call).await {
         Told::Done(answer) => answer.outcomes.into_iter().map(of_outcome).collect(),
-        Told::Refused(_) => vec![Heard::Refused; accounts.len()],
-        Told::Open => vec![Heard::Unsure; accounts.len()],
+        // Refused as a whole, perhaps between two tries: some may have been decided and recorded, and were not handed out.
+        Told::Refused(_) | Told::Open => vec![Heard::Unsure; accounts.len()],
     };
     outcomes.into_iter().zip(accounts).map(|(heard, (_, on))| (heard, on)).collect()
 }

@@ -27,7 +27,7 @@ impl Desk {
     }
 
     pub(super) async fn revoke_a_password(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let place = self.dice.random_range(0..PASSWORDS);
         let Some((old, questions)) = self.password(account, place) else { return };
         let name = old.name.to_string();
@@ -41,7 +41,7 @@ impl Desk {
     }
 
     pub(super) async fn rotate_a_password(&mut self) {
-        let Some((account, _turn)) = self.an_account() else { return };
+        let Some((account, _turn)) = self.an_account().await else { return };
         let place = self.dice.random_range(0..PASSWORDS);
         let Some((old, questions)) = self.password(account, place) else { return };
         let name = old.name.to_string();

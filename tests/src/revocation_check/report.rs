@@ -112,7 +112,8 @@ impl Report {
                 "maybe_given": it.maybe_given,
             })
         });
-        let faults = self.faults.iter().map(|(harm, count)| json!({ "fault": harm.name(), "count": count }));
+        let faults =
+            self.faults.iter().map(|(harm, count)| json!({ "fault": harm.name(), "count": count }));
         let found = self.found.iter().map(|((ask, kind), count)| {
             json!({ "call": ask.name(), "gone": kind.name(), "count": count })
         });
@@ -142,11 +143,16 @@ impl Report {
         writeln!(f, "{:<34}{:>12}{:>12}{:>12}", "calls", "granted", "refused", "unsure")?;
         for ask in Ask::ALL {
             let of = |heard| self.heard(ask, heard);
-            let [granted, refused, unsure] = [Heard::Granted, Heard::Refused, Heard::Unsure].map(of);
+            let [granted, refused, unsure] =
+                [Heard::Granted, Heard::Refused, Heard::Unsure].map(of);
             writeln!(f, "{:<34}{granted:>12}{refused:>12}{unsure:>12}", ask.name())?;
         }
         let titles = ("rights", "taken", "maybe", "given", "maybe");
-        writeln!(f, "\n{:<34}{:>12}{:>12}{:>12}{:>12}", titles.0, titles.1, titles.2, titles.3, titles.4)?;
+        writeln!(
+            f,
+            "\n{:<34}{:>12}{:>12}{:>12}{:>12}",
+            titles.0, titles.1, titles.2, titles.3, titles.4
+        )?;
         for (kind, it) in &self.changes {
             let Changes { taken, maybe_taken, given, maybe_given } = it;
             let name = kind.name();
@@ -165,7 +171,10 @@ impl std::fmt::Display for Report {
         self.tables(f)?;
         for ((ask, kind), count) in &self.found {
             let (ask, kind) = (ask.name(), kind.name());
-            writeln!(f, "VIOLATED  {count} times: {ask} was granted although the {kind} had been taken")?;
+            writeln!(
+                f,
+                "VIOLATED  {count} times: {ask} was granted although the {kind} had been taken"
+            )?;
         }
         for violation in &self.violations {
             writeln!(f, "VIOLATED  {violation}")?;

@@ -52,7 +52,9 @@ pub async fn run(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<Repo
     let began = Instant::now();
     let mut playing = start(plan, &game);
     let mut faults = Faults::new(plan.seed);
-    while !game.is_over() && began.elapsed() < plan.patience() {
+    // However fast the machine is, each harm has its turn; what is spoiled is found without.
+    let all_had = |faults: &Faults| plan.sabotage.is_some() || faults.has_done_all();
+    while !(game.is_enough() && all_had(&faults)) && began.elapsed() < plan.patience() {
         faults.step(&mut world.house, &game).await?;
         progress(Progress { operations: game.done(), faults: game.history().faults.len() });
         tokio::time::sleep(POLL).await;
@@ -132,9 +134,7 @@ async fn set_stage(plan: &Plan) -> Result<(World, Arc<Game>)> {
 
 /// Connects all accounts, some at a time, and makes their passwords.
 async fn connect(plan: &Plan, game: &Arc<Game>) -> Result<()> {
-    let desk = |number: usize| {
-        Desk::new(Arc::clone(game), plan.seed.wrapping_add(number as u64))
-    };
+    let desk = |number: usize| Desk::new(Arc::clone(game), plan.seed.wrapping_add(number as u64));
     let numbers: Vec<usize> = (0..plan.accounts).collect();
     for some in numbers.chunks(ABREAST) {
         let mut connecting = JoinSet::new();
@@ -169,9 +169,9 @@ fn start(plan: &Plan, game: &Arc<Game>) -> JoinSet<()> {
         seed = seed.wrapping_add(1);
         playing.spawn(load::keep_asking(Arc::clone(game), number % BROKERS, seed));
     }
-    for _ in 0..plan.operators {
+    for number in 0..plan.operators {
         seed = seed.wrapping_add(1);
-        playing.spawn(desk::work(Arc::clone(game), seed));
+        playing.spawn(desk::work(Arc::clone(game), seed, number));
     }
     playing
 }

@@ -21,6 +21,8 @@ pub(super) const PROTOCOLS: [MailProtocol; 2] = [MailProtocol::Imap, MailProtoco
 pub(super) const PASSWORDS: usize = 2;
 /// Open sessions that are remembered.
 const SESSIONS: usize = 4096;
+/// Those of them that are renewed.
+const RECENT: usize = 256;
 /// Accounts asked for in one batch.
 const BATCH: usize = 4;
 
@@ -162,7 +164,7 @@ impl Stage {
                 let account = dice.random_range(0..self.accounts.len());
                 self.login(&adapter, account, dice)
             }
-            _ => self.sessions.pop_front().map(|mut session| {
+            _ => self.a_session(dice).map(|mut session| {
                 // A hash of another token costs the provider no call.
                 if dice.random_range(0..50) > 0 {
                     session.hash = dice.random();
@@ -170,6 +172,13 @@ impl Stage {
                 Question::Renew(session)
             }),
         }
+    }
+
+    /// Takes out an open session, not an old one: most old ones have lost something that they stand on.
+    fn a_session(&mut self, dice: &mut StdRng) -> Option<Opened> {
+        let newest = self.sessions.len();
+        let at = newest.checked_sub(1 + dice.random_range(0..newest.clamp(1, RECENT)))?;
+        self.sessions.remove(at)
     }
 
     fn tokens(&self, dice: &mut StdRng, count: usize) -> Option<Question> {

@@ -15,8 +15,12 @@ use super::stage::{Question, pick};
 
 impl Desk {
     pub(super) async fn disable_an_app(&mut self) {
-        let number = self.dice.random_range(0..self.game.turns.apps.len());
-        let Ok(_turn) = Arc::clone(&self.game.turns.apps[number]).try_write_owned() else { return };
+        let one = |desk: &mut Self| {
+            let number = desk.dice.random_range(0..desk.game.turns.apps.len());
+            let turn = Arc::clone(&desk.game.turns.apps[number]).try_write_owned().ok()?;
+            Some((number, turn))
+        };
+        let Some((number, _turn)) = self.turn(one).await else { return };
         let app = self.game.stage().apps[number].clone();
         let questions = self.of_app(number);
         let disable = |hand: Hand| hand.switch_app(app.id.clone(), true);
@@ -29,7 +33,8 @@ impl Desk {
     }
 
     pub(super) async fn end_a_session(&mut self) {
-        let Some(mut session) = self.game.stage().sessions.pop_back() else { return };
+        let one = |desk: &mut Self| desk.game.stage().sessions.pop_back();
+        let Some(mut session) = self.turn(one).await else { return };
         let subject = self.game.made(Kind::Session, &session.id, When::start());
         session.on[Place::Session as usize] = subject;
         let id = session.id.to_string();
