@@ -42,7 +42,7 @@ pub(super) struct Gathered<K> {
 }
 
 /// How often what was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Sums<K> {
     /// Told apart.
     pub(super) each: HashMap<K, u64>,
