@@ -10,4 +10,5 @@ pub mod crash_loop;
 pub mod demo;
 pub mod leaks;
 pub mod simulation;
+pub mod timing;
 pub mod world;
