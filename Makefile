@@ -1,6 +1,6 @@
 # `make` alone explains. Every target is a script in scripts/ that explains itself in its first lines.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench revocation-sessions revocation-check crash-loop simulate simulate-fleet deny clean
+.PHONY: help demo test check proto bench revocation-sessions revocation-check crash-loop simulate simulate-fleet timing deny clean
 MAKEFLAGS += --no-print-directory
 
 help: ## this text
@@ -39,6 +39,7 @@ SEEDS ?= 10000
 FIRST_SEED ?= 1
 ACCOUNTS ?= 10000000
 DAYS ?= 30
+SAMPLES ?= 1000000
 
 simulate: ## the refresh in virtual time with every fault there is; SEEDS=10000 FIRST_SEED=1 BREAK=no-lease
 	@cargo build -q --release -p e2e --bin simulate
@@ -47,6 +48,10 @@ simulate: ## the refresh in virtual time with every fault there is; SEEDS=10000 
 simulate-fleet: ## the schedule of a whole fleet for a month; ACCOUNTS=10000000 DAYS=30
 	@cargo build -q --release -p e2e --bin simulate
 	@target/release/simulate --fleet $(ACCOUNTS) --days $(DAYS)
+
+timing: ## whether the time of a refused login tells why it was refused; SAMPLES=1000000 BREAK=bare
+	@cargo build -q --release --workspace --bins
+	@target/release/timing --samples $(SAMPLES) $(if $(BREAK),--break $(BREAK))
 
 deny: ## install cargo-deny into .tools/, for `make check` to use (about 5 minutes)
 	@scripts/deps.sh install

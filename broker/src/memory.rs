@@ -5,6 +5,7 @@
 //! is known of a change since; each shelf has a bound. Whatever is decided on it is judged again by the decision lane, which
 //! knows the newest epoch: what is remembered here may be old, what is handed out may not. Next: `service/decide.rs`.
 
+mod looks;
 mod seen;
 mod shelf;
 mod uses;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use seen::{AppAtHand, Basis, Seen};
 pub use uses::Use;
 
+use self::looks::Looks;
 use self::shelf::Shelf;
 use self::uses::Uses;
 use crate::domain::account::Account;
@@ -48,6 +50,7 @@ struct Inner {
     store: Store,
     sealer: Sealer,
     uses: Uses,
+    looks: Looks,
     keys: Shelf<String, Seen<CallerKey>>,
     callers: Shelf<CallerId, Seen<Caller>>,
     credentials: Shelf<String, Seen<Credential>>,
@@ -69,6 +72,7 @@ impl Memory {
     pub fn new(store: Store, sealer: Sealer, bell: &Bell, tasks: &Tasks) -> Self {
         let memory = Self(Arc::new(Inner {
             uses: Uses::new(store.clone(), tasks.clone()),
+            looks: Looks::default(),
             store,
             sealer,
             keys: Shelf::with_room(FEW),
@@ -140,7 +144,8 @@ impl Memory {
         rows.into_iter().map(admit).collect()
     }
 
-    /// The proxy credential of this public part, if it is remembered; see [`known_key`](Self::known_key).
+    /// The proxy credential of this public part, if it is remembered. That lets in and keeps nobody out: whoever would be
+    /// refused by it [catches up](Self::catch_up_together) first.
     pub fn known_credential(&self, key: &str) -> Option<Seen<Credential>> {
         self.current(self.0.credentials.find(key))
     }
@@ -291,6 +296,20 @@ impl Memory {
     /// [`Error`].
     pub async fn catch_up(&self) -> Result<()> {
         Ok(self.0.store.catch_up().await?)
+    }
+
+    /// The same, a moment later, in one look for all who come meanwhile: for those who are about to be refused.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn catch_up_together(&self) -> Result<()> {
+        Ok(self.0.looks.share(|| self.0.store.catch_up()).await?)
+    }
+
+    /// Whether nothing that was looked at is known to have changed.
+    pub fn holds(&self, basis: &Basis) -> bool {
+        let changes = self.0.store.changes();
+        basis.sights().iter().all(|sight| changes.holds(*sight))
     }
 
     /// Forgets every token: they are sealed anew, for instance.

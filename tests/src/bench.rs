@@ -2,11 +2,12 @@
 //!
 //! Absolute numbers mean little on a shared machine: each figure stands beside its baseline, taken minutes apart with the same
 //! load generator, and the load of the machine is printed too. Nothing is asserted. Next: [`calls`], [`refresh`],
-//! [`schedule`], [`relay`], [`revoke`], [`keys`], [`build`].
+//! [`schedule`], [`relay`], [`revoke`], [`guess`], [`keys`], [`build`].
 
 mod build;
 mod calls;
 mod database;
+mod guess;
 mod keys;
 mod load;
 mod machine;
@@ -38,6 +39,8 @@ pub enum Part {
     Relay,
     /// How long relayed sessions outlive their credential.
     Revoke,
+    /// Honest logins beside fifty adapters that guess.
+    Guess,
     /// Changing the keys under very many sealed rows, while calls are made.
     Keys,
 }
@@ -53,6 +56,8 @@ pub struct Plan {
     pub rows: usize,
     /// Seconds of each measurement of calls and of refreshes.
     pub seconds: u64,
+    /// Seconds of honest logins, without guesses and again beside them.
+    pub guess_seconds: u64,
     /// Megabytes in the mailbox that is fetched.
     pub megabytes: usize,
     /// Sessions whose credential is revoked.
@@ -99,6 +104,12 @@ pub async fn measure(plan: Plan) -> Result<Value> {
         for engine in Engine::each()? {
             let seen = Box::pin(revoke::measure(engine, plan.sessions)).await?;
             figures["revoke"][key(engine)] = seen;
+        }
+    }
+    if wants(Part::Guess) {
+        for engine in Engine::each()? {
+            let seen = Box::pin(guess::measure(engine, plan.guess_seconds)).await?;
+            figures["guess"][key(engine)] = seen;
         }
     }
     if wants(Part::Keys) {

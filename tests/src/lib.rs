@@ -11,4 +11,5 @@ pub mod demo;
 pub mod leaks;
 pub mod revocation_check;
 pub mod simulation;
+pub mod timing;
 pub mod world;

@@ -9,7 +9,7 @@ use e2e::revocation_check::{Plan, Report, Sabotage, run};
 use e2e::world::Engine;
 use e2e::world::engine::skip;
 
-const OPERATIONS: u64 = 20_000;
+const OPERATIONS: u64 = 15_000;
 /// Spoiled brokers are found out sooner.
 const FEW: u64 = 4_000;
 const SEED: u64 = 20_270_319;

@@ -115,6 +115,11 @@ impl Basis {
         self.0.push(Sight { what, since });
     }
 
+    /// All of it.
+    pub(super) fn sights(&self) -> &[Sight] {
+        &self.0
+    }
+
     /// All of it, for the decision lane.
     pub fn into_sights(self) -> Vec<Sight> {
         self.0

@@ -7,6 +7,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::clock::Time;
 use crate::domain::account::Account;
 use crate::domain::caller::{Caller, OpenSessions};
@@ -18,10 +20,11 @@ use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
 use crate::domain::provider::InitialResponse;
 use crate::domain::secret::Secret;
 use crate::domain::session::MailSession;
+use crate::failpoint;
 use crate::memory::{Basis, Seen, Use};
 use crate::providers::resolved::Resolved;
-use crate::seal::credential::{KeyedHash, Kind, Presented, parse};
-use crate::service::{Error, Service};
+use crate::seal::credential::{KeyedHash, Kind, parse};
+use crate::service::{Error, Service, refusal_grid};
 use crate::telemetry::metrics;
 
 /// How exact the last use of a credential is known: a write for each login would cost more than it tells.
@@ -124,6 +127,19 @@ impl Service {
         caller: &Seen<Caller>,
         attempt: &LoginAttempt,
     ) -> Result<SessionAnswer, Error> {
+        let arrived = Instant::now();
+        let answer = self.answer_login(caller, attempt).await?;
+        if matches!(&answer, SessionAnswer::Denied(it) if it.kind == DenialKind::BadCredential) {
+            refusal_grid::end_of_step(arrived).await;
+        }
+        Ok(answer)
+    }
+
+    async fn answer_login(
+        &self,
+        caller: &Seen<Caller>,
+        attempt: &LoginAttempt,
+    ) -> Result<SessionAnswer, Error> {
         let permit = caller.may_open_sessions()?;
         if !permit.allows(attempt.protocol) {
             return Err(Error::NotPermitted(crate::domain::caller::NotPermitted));
@@ -131,7 +147,9 @@ impl Service {
         let (now, mut basis) = (self.parts.clock.now(), Basis::of(caller));
         let login = self.check_login(&permit, attempt, now, &mut basis).await?;
         let Some((credential, account)) = login else {
-            return self.refuse_login(caller, attempt, basis).await;
+            let reason = Error::Unauthenticated.reason_number();
+            let event = self.session_event(caller, attempt, "", reason);
+            return self.refuse_login(caller, attempt, (event, basis)).await;
         };
         let outcome = self.upstream(&account, attempt.protocol, None, &mut basis).await;
         let opened = match outcome {
@@ -182,9 +200,16 @@ impl Service {
         if presented.kind != Kind::Proxy {
             return Ok(None);
         }
-        let Some((credential, genuine)) = self.credential_of(&presented).await? else {
+        let credential = match self.memory.known_credential(presented.id.as_str()) {
+            Some(credential) => Some(credential),
+            None => self.memory.read_credential(presented.id.as_str()).await?,
+        };
+        let Some(credential) = credential else {
+            self.parts.sealer.dummy_check(&presented);
             return Ok(None);
         };
+        let stored = KeyedHash::from_bytes(&credential.secret_hash)?;
+        let genuine = self.parts.sealer.matches(&presented, &stored)?;
         basis.see(&credential);
         let account = self.memory.account(credential.account).await?;
         let account =
@@ -193,29 +218,6 @@ impl Service {
         let admitted = credential.admits(attempt.protocol, attempt.address, now).is_ok();
         let named = account.project == *permit.project() && goes_by(&account, &attempt.login_name);
         Ok((genuine && admitted && named).then_some((credential, account)))
-    }
-
-    /// The credential that was presented, and whether its secret is right. One that is remembered is believed if it is; a
-    /// wrong one costs a look at the store, as an unknown one does.
-    async fn credential_of(
-        &self,
-        presented: &Presented,
-    ) -> Result<Option<(Seen<Credential>, bool)>, Error> {
-        let genuine = |credential: &Credential| {
-            let stored = KeyedHash::from_bytes(&credential.secret_hash)?;
-            self.parts.sealer.matches(presented, &stored)
-        };
-        if let Some(credential) = self.memory.known_credential(presented.id.as_str())
-            && genuine(&credential)?
-        {
-            return Ok(Some((credential, true)));
-        }
-        let Some(credential) = self.memory.read_credential(presented.id.as_str()).await? else {
-            self.parts.sealer.dummy_check(presented);
-            return Ok(None);
-        };
-        let genuine = genuine(&credential)?;
-        Ok(Some((credential, genuine)))
     }
 
     /// Where and with what to log in for `account`. What it looks at goes into `basis`.
@@ -254,14 +256,20 @@ impl Service {
         (life >= SESSION_TTL * 2).then_some(SESSION_TTL)
     }
 
+    /// Refuses a login, by rights as they are now: what is remembered lets in and is judged again with the decision, and it
+    /// keeps nobody out either.
     async fn refuse_login(
         &self,
         caller: &Caller,
         attempt: &LoginAttempt,
-        basis: Basis,
+        (event, basis): (Event, Basis),
     ) -> Result<SessionAnswer, Error> {
-        let reason = Error::Unauthenticated.reason_number();
-        let event = self.session_event(caller, attempt, "", reason);
+        if !failpoint::skips("refusal.look") {
+            self.memory.catch_up_together().await?;
+        }
+        if !self.memory.holds(&basis) {
+            return Err(Error::Overtaken);
+        }
         let delay = self.login_refused(caller, attempt, (event, basis)).await?;
         let kind = DenialKind::BadCredential;
         metrics::session(attempt.protocol.as_str(), kind.as_str());
@@ -277,6 +285,10 @@ impl Service {
     ) -> Result<SessionAnswer, Error> {
         let event =
             self.session_event(caller, attempt, account.name.as_str(), error.reason_number());
+        if matches!(error, Error::AccountDisabled(_)) {
+            // As any wrong login, so that nobody learns that the password was right.
+            return self.refuse_login(caller, attempt, (event, basis)).await;
+        }
         self.decide(basis, event, None).await?;
         let denial = denial_of(error)?;
         metrics::session(attempt.protocol.as_str(), denial.kind.as_str());

@@ -76,7 +76,9 @@ impl Conn {
     /// # Errors
     /// [`Error::Corrupt`](super::Error::Corrupt) if the row cannot be understood; else as every read.
     pub async fn mail_session(&mut self, id: SessionId) -> Result<Option<MailSession>> {
-        maybe!(self, GOING_SESSION => SessionRow; id.bytes().to_vec())?.map(SessionRow::read).transpose()
+        maybe!(self, GOING_SESSION => SessionRow; id.bytes().to_vec())?
+            .map(SessionRow::read)
+            .transpose()
     }
 
     /// The oldest 1000 sessions of a credential that have not ended.

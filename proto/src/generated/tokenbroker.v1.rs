@@ -236,7 +236,8 @@ pub struct App {
     /// Mail servers instead of the preset's.
     #[prost(message, repeated, tag = "11")]
     pub mail_hosts: ::prost::alloc::vec::Vec<MailHost>,
-    /// Switched off, the app starts no consent and refreshes no token.
+    /// Switched off, the app starts no consent and refreshes no token, and none of
+    /// its accounts' tokens is handed out.
     #[prost(bool, tag = "12")]
     pub disabled: bool,
     /// The redirect URI to register at the provider. OUTPUT_ONLY.

@@ -183,6 +183,17 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Calls of a while that were all answered, after so many microseconds each.
+    pub(super) fn new(mut answered: Vec<u64>, span: Duration) -> Self {
+        answered.sort_unstable();
+        Self { answered, span, ..Self::default() }
+    }
+
+    /// So many percent of them took no more milliseconds than this.
+    pub(super) fn at(&self, percent: usize) -> f64 {
+        at(&self.answered, percent)
+    }
+
     /// Calls a second that were answered.
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     pub(super) fn per_second(&self) -> f64 {

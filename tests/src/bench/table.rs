@@ -23,6 +23,7 @@ pub fn table(figures: &Value) -> String {
     lines.extend(fetches(&figures["imap_fetch"]));
     for (key, engine) in [("sqlite", "SQLite"), ("postgres", "PostgreSQL")] {
         lines.extend(revocation(&figures["revoke"][key], engine));
+        lines.extend(guessing(&figures["guess"][key], engine));
         lines.extend(keys(&figures["keys"][key], engine));
     }
     let build = &figures["build"];
@@ -174,6 +175,37 @@ fn revocation(seen: &Value, engine: &str) -> Vec<String> {
             seen["told"]
         ),
     )]
+}
+
+fn guessing(seen: &Value, engine: &str) -> Vec<String> {
+    if seen.is_null() {
+        return Vec::new();
+    }
+    let logins = |when: &str| {
+        let (p50, p99) = (number(&seen[when]["p50_ms"]), number(&seen[when]["p99_ms"]));
+        format!("{p50:>8.2} ms p50   p99 {p99:>6.2} ms")
+    };
+    vec![
+        line(&format!("honest logins, nobody guesses, {engine}"), &logins("honest_quiet")),
+        line(
+            &format!("  beside {} adapters that guess", seen["adapters"]),
+            &format!(
+                "{}   {} guesses/s, {:.1} cores busy in all",
+                logins("honest_beside"),
+                seen["guesses_per_second"],
+                number(&seen["machine_cores"])
+            ),
+        ),
+        line(
+            "  ratio",
+            &format!(
+                "{:>8.2} of the quiet p99   {} audit records of the guesses in {} s",
+                number(&seen["ratio_p99"]),
+                seen["audit_records"],
+                seen["seconds"]
+            ),
+        ),
+    ]
 }
 
 fn keys(seen: &Value, engine: &str) -> Vec<String> {

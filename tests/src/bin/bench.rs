@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Parser;
 use e2e::bench::{Part, Plan, measure, serve_echo, table};
 
-/// Measures calls, refreshes, the schedule, relayed mail and build times against their baselines.
+/// Measures calls, refreshes, the schedule, relayed mail, revocation, guessing, keys and build times against their baselines.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -29,6 +29,9 @@ struct Arguments {
     /// Seconds for each measurement of calls and of refreshes
     #[arg(long, default_value_t = 8)]
     seconds: u64,
+    /// Seconds of honest logins, alone and again beside an attack of guesses
+    #[arg(long, default_value_t = 60)]
+    guess_seconds: u64,
     /// Accounts that are kept fresh while refreshes are counted
     #[arg(long, default_value_t = 1000)]
     accounts: usize,
@@ -50,11 +53,13 @@ struct Arguments {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let Arguments { json, build, real, only, seconds, accounts, rows, megabytes, .. } = arguments;
-    let (sessions, echo) = (arguments.sessions, arguments.echo);
+    let (guess_seconds, sessions) = (arguments.guess_seconds, arguments.sessions);
+    let echo = arguments.echo;
     if let [address, file] = &echo[..] {
         return serve_echo(address.parse::<SocketAddr>()?, &PathBuf::from(file)).await;
     }
-    let plan = Plan { only, accounts, rows, seconds, megabytes, sessions, real, build };
+    let plan =
+        Plan { only, accounts, rows, seconds, guess_seconds, megabytes, sessions, real, build };
     let figures = Box::pin(measure(plan)).await?;
     let text = if json { format!("{figures:#}\n") } else { table(&figures) };
     Ok(std::io::stdout().write_all(text.as_bytes())?)

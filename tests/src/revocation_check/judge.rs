@@ -134,8 +134,7 @@ pub fn excerpt(history: &History, violation: &Violation) -> String {
         thing.name
     );
     let mut lines: Vec<(Micros, String)> = Vec::new();
-    let last_given =
-        thing.writes.iter().filter(|it| !it.takes && it.begun <= taken.begun).next_back();
+    let last_given = thing.writes.iter().rfind(|it| !it.takes && it.begun <= taken.begun);
     let later = thing.writes.iter().filter(|it| it.begun > taken.begun && it.begun <= call.ended);
     for write in last_given.into_iter().chain([taken]).chain(later) {
         lines.push((write.begun, change(write)));

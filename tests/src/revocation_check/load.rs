@@ -12,10 +12,10 @@ use token_broker_client::v1;
 use token_broker_client::v1::access_token_outcome::Outcome;
 use token_broker_client::v1::{open_session_response, renew_session_response};
 
-use super::clients::{Broker, Told, heard, heard_of, signed};
+use super::clients::{Broker, Key, Told, heard, heard_of, signed};
 use super::game::Game;
 use super::history::{Call, Heard, STANDS, Subject};
-use super::stage::{Login, Opened, Question};
+use super::stage::{Login, Opened, Question, Wanted};
 
 /// Longer than any pause of a broker, so that calls survive one; shorter than what a broker gives a call.
 const DEADLINE: Duration = Duration::from_secs(28);
@@ -66,7 +66,7 @@ pub(super) async fn ask(game: &Game, broker: usize, question: Question) -> Heard
 async fn tokens(
     broker: &Broker,
     turn: u64,
-    (key, accounts): (super::clients::Key, Vec<(Arc<str>, [Subject; STANDS])>),
+    (key, accounts): (Key, Vec<Wanted>),
 ) -> Vec<(Heard, [Subject; STANDS])> {
     let one = |account: &Arc<str>| v1::GetAccessTokenRequest {
         account: account.to_string(),

@@ -95,11 +95,14 @@ pub(super) struct Opened {
     pub(super) on: [Subject; STANDS],
 }
 
+/// A mailbox whose token is wanted, and what that stands on.
+pub(super) type Wanted = (Arc<str>, [Subject; STANDS]);
+
 /// Something to ask.
 #[derive(Clone, Debug)]
 pub(super) enum Question {
     /// For the tokens of an account, or of several in one call.
-    Tokens(Key, Vec<(Arc<str>, [Subject; STANDS])>),
+    Tokens(Key, Vec<Wanted>),
     /// For a session.
     Open(Login),
     /// For another token of a session.

@@ -178,6 +178,14 @@ impl Timelapse {
         Ok(())
     }
 
+    /// The broker's parts.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn core(&self) -> Result<&Core> {
+        self.core.as_ref().context("it does not run")
+    }
+
     /// Ends it; the last line of every test.
     ///
     /// # Errors
