@@ -25,6 +25,7 @@ mod delete_account;
 mod diagnose_account;
 mod drain;
 mod due;
+mod entrance;
 mod error;
 mod finish_consent;
 mod flights;
@@ -89,6 +90,7 @@ pub use credentials::{CredentialView, NewCredential};
 pub use decide::TRIES;
 pub use drain::{Drain, LetIn, Serving};
 pub use due::{Look, SLOTS};
+pub use entrance::{Entrance, Outside, Place};
 pub use error::Error;
 pub use key_status::{KeyStatus, TermState, TermView};
 pub use open_consent::{Departure, Invitation};
@@ -203,6 +205,7 @@ pub struct Service {
     said: presence::Said,
     at_work: reseal::AtWork,
     drain: Drain,
+    entrance: Entrance,
     /// Random at each start.
     salt: [u8; 16],
 }
@@ -218,6 +221,7 @@ impl Service {
         let (store, sealer) = (parts.store.clone(), parts.sealer.clone());
         let memory = Memory::new(store, sealer, &parts.bell, &parts.tasks);
         let salt = parts.entropy.bytes();
+        let lane = parts.store.clone();
         Self {
             parts: Arc::new(parts),
             flights: flights::Flights::default(),
@@ -230,6 +234,7 @@ impl Service {
             said: presence::Said::default(),
             at_work: reseal::AtWork::default(),
             drain: Drain::default(),
+            entrance: Entrance::new(move || lane.commit_time()),
             salt,
         }
     }

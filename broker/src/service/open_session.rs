@@ -131,12 +131,15 @@ impl Service {
         let (now, mut basis) = (self.parts.clock.now(), Basis::of(caller));
         let login = self.check_login(&permit, attempt, now, &mut basis).await?;
         let Some((credential, account)) = login else {
-            return self.refuse_login(caller, attempt, basis).await;
+            return Box::pin(self.refuse_login(caller, attempt, basis)).await;
         };
         let outcome = self.upstream(&account, attempt.protocol, None, &mut basis).await;
         let opened = match outcome {
             Ok(opened) => opened,
-            Err(error) => return self.deny_login(caller, attempt, (&account, error), basis).await,
+            Err(error) => {
+                let denied = (&*account, error);
+                return Box::pin(self.deny_login(caller, attempt, denied, basis)).await;
+            }
         };
         let session = MailSession {
             id: opened.session,
@@ -159,7 +162,7 @@ impl Service {
         match self.decide(basis.clone(), event, opening).await {
             Err(Error::LoginLimited) => {
                 let denied = (&*account, Error::LoginLimited);
-                return self.deny_login(caller, attempt, denied, basis).await;
+                return Box::pin(self.deny_login(caller, attempt, denied, basis)).await;
             }
             decided => decided?,
         }
@@ -210,7 +213,8 @@ impl Service {
         {
             return Ok(Some((credential, true)));
         }
-        let Some(credential) = self.memory.read_credential(presented.id.as_str()).await? else {
+        let read = self.memory.read_credential(presented.id.as_str());
+        let Some(credential) = Box::pin(read).await? else {
             self.parts.sealer.dummy_check(presented);
             return Ok(None);
         };

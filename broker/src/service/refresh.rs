@@ -86,6 +86,7 @@ impl Service {
         than: Option<&AccessToken>,
         urgency: Urgency,
     ) -> Result<AccessToken, Error> {
+        let _outside = self.entrance.step_out();
         loop {
             match self.flights.board(account.id) {
                 Boarding::Pilot(flight) => {
