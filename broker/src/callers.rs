@@ -89,12 +89,12 @@ impl Callers {
     /// [`NoCaller::Unknown`] whatever is wrong with it.
     pub async fn recognise(&self, shown: Shown<'_>) -> Result<Seen<Caller>, NoCaller> {
         let certified = match shown.certificate {
-            Some(names) => self.by_certificate(names).await?,
+            Some(names) => Box::pin(self.by_certificate(names)).await?,
             None => None,
         };
         let (caller, key) = match shown.bearer {
             None => (certified.clone().ok_or(NoCaller::Unknown)?, None),
-            Some(token) if token.contains('.') => (self.by_token(token).await?, None),
+            Some(token) if token.contains('.') => (Box::pin(self.by_token(token)).await?, None),
             Some(key) => self.by_key(key).await.map(|(caller, key)| (caller, Some(key)))?,
         };
         if let Some(certified) = &certified
@@ -132,7 +132,7 @@ impl Callers {
             return self.of_key(key).await;
         }
         // A wrong secret costs a look at the store too, as an unknown key does.
-        let Some(key) = self.memory.read_key(presented.id.as_str()).await? else {
+        let Some(key) = Box::pin(self.memory.read_key(presented.id.as_str())).await? else {
             self.sealer.dummy_check(&presented);
             return Err(NoCaller::Unknown);
         };

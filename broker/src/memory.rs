@@ -3,7 +3,8 @@
 //! Never decides and never remembers a plain secret or that something is not there. Invariants: a row comes in only after
 //! its keyed hash was checked; each goes out with the epoch it was seen at, taken before it was read, and only while nothing
 //! is known of a change since; each shelf has a bound. Whatever is decided on it is judged again by the decision lane, which
-//! knows the newest epoch: what is remembered here may be old, what is handed out may not. Next: `service/decide.rs`.
+//! knows the newest epoch: what is remembered here may be old, what is handed out may not. Reading is in boxes, so that a call
+//! which reads nothing does not carry the room for it about. Next: `service/decide.rs`.
 
 mod looks;
 mod seen;
@@ -123,6 +124,10 @@ impl Memory {
         if let Some(seen) = self.current(self.0.callers.find(&id)) {
             return Ok(Some(seen));
         }
+        Box::pin(self.read_caller(id)).await
+    }
+
+    async fn read_caller(&self, id: CallerId) -> Result<Option<Seen<Caller>>> {
         let since = self.epoch();
         let row = self.conn().await?.caller(id).await?;
         let seen = self.admit(row, since, |caller| Changed::Caller(caller.id))?;
@@ -169,6 +174,10 @@ impl Memory {
         if let Some(seen) = self.current(self.0.accounts.find(&id)) {
             return Ok(Some(seen));
         }
+        Box::pin(self.read_account(id)).await
+    }
+
+    async fn read_account(&self, id: AccountId) -> Result<Option<Seen<Account>>> {
         let since = self.epoch();
         let row = self.conn().await?.account(id).await?;
         let seen = self.admit(row, since, |account| Changed::Account(account.id))?;
@@ -188,9 +197,12 @@ impl Memory {
         if let Some(seen) = self.current(self.0.named.find(&full)) {
             return Ok(Some(seen));
         }
-        let since = self.epoch();
-        let row = self.conn().await?.account_by_name(project, name).await?;
-        self.keep_named(full, row, since)
+        let read = async {
+            let since = self.epoch();
+            let row = self.conn().await?.account_by_name(project, name).await?;
+            self.keep_named(full, row, since)
+        };
+        Box::pin(read).await
     }
 
     /// An account, by its mailbox.
@@ -206,9 +218,12 @@ impl Memory {
         if let Some(seen) = self.current(self.0.named.find(&full)) {
             return Ok(Some(seen));
         }
-        let since = self.epoch();
-        let row = self.conn().await?.account_by_mailbox(project, mailbox).await?;
-        self.keep_named(full, row, since)
+        let read = async {
+            let since = self.epoch();
+            let row = self.conn().await?.account_by_mailbox(project, mailbox).await?;
+            self.keep_named(full, row, since)
+        };
+        Box::pin(read).await
     }
 
     fn keep_named(
@@ -229,6 +244,10 @@ impl Memory {
         if let Some(seen) = self.current(self.0.apps.find(&id)) {
             return Ok(Some(seen));
         }
+        Box::pin(self.read_app(id)).await
+    }
+
+    async fn read_app(&self, id: AppId) -> Result<Option<Seen<AppAtHand>>> {
         let since = self.epoch();
         let row = self.conn().await?.app(id).await?;
         let Some(row) = row else { return Ok(self.0.apps.put(id, None)) };
@@ -252,7 +271,7 @@ impl Memory {
         if let Some(seen) = self.current(self.0.tokens.pick(&account, of)) {
             return Ok(Some(seen));
         }
-        self.read_token(account, audience).await
+        Box::pin(self.read_token(account, audience)).await
     }
 
     /// The access token of an account for an audience, as it is now.

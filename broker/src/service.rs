@@ -26,6 +26,7 @@ mod delete_account;
 mod diagnose_account;
 mod drain;
 mod due;
+mod entrance;
 mod error;
 mod finish_consent;
 mod flights;
@@ -97,6 +98,7 @@ pub use credentials::{CredentialView, NewCredential};
 pub use decide::TRIES;
 pub use drain::{Drain, LetIn, Serving};
 pub use due::{Look, SLOTS};
+pub use entrance::{Entrance, Outside, Place};
 pub use error::Error;
 pub use key_status::{KeyStatus, TermState, TermView};
 pub use open_consent::{Departure, Invitation};
@@ -219,6 +221,7 @@ pub struct Service {
     at_work: reseal::AtWork,
     drain: Drain,
     attested: checkpoint_audit::Attested,
+    entrance: Entrance,
     /// Random at each start.
     salt: [u8; 16],
 }
@@ -234,6 +237,7 @@ impl Service {
         let (store, sealer) = (parts.store.clone(), parts.sealer.clone());
         let memory = Memory::new(store, sealer, &parts.bell, &parts.tasks);
         let salt = parts.entropy.bytes();
+        let lane = parts.store.clone();
         Self {
             parts: Arc::new(parts),
             flights: flights::Flights::default(),
@@ -248,6 +252,7 @@ impl Service {
             at_work: reseal::AtWork::default(),
             drain: Drain::default(),
             attested: checkpoint_audit::Attested::default(),
+            entrance: Entrance::new(move || lane.commit_time()),
             salt,
         }
     }

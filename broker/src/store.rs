@@ -23,6 +23,7 @@ mod engine;
 mod epoch;
 mod error;
 mod grants;
+mod group;
 mod keys;
 mod lane;
 mod ledger;
@@ -42,6 +43,7 @@ mod sessions;
 mod settings;
 mod sqlite;
 mod status;
+mod stroke;
 mod terms;
 mod writer;
 
@@ -203,8 +205,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Busy`] if too many wait or the lane has stopped; else what befell its group. Nothing is to be handed out then.
-    pub async fn decide(&self, decision: Decision) -> Result<Verdict> {
-        self.lane.decide(decision).await
+    pub fn decide(&self, decision: Decision) -> impl Future<Output = Result<Verdict>> {
+        // In a box from here on: it is moved several times before it is written.
+        self.lane.decide(Box::new(decision))
     }
 
     /// The same without waiting for the record, if the rights epoch was looked at within [`RELAXED_LAG`]: a crash may lose
@@ -212,13 +215,14 @@ impl Store {
     ///
     /// # Errors
     /// As [`decide`](Self::decide).
-    pub async fn decide_relaxed(&self, decision: Decision) -> Result<Verdict> {
-        self.lane.decide_relaxed(decision).await
+    pub fn decide_relaxed(&self, decision: Decision) -> impl Future<Output = Result<Verdict>> {
+        self.lane.decide_relaxed(Box::new(decision))
     }
 
-    /// Whether a decision that came now would be refused with [`Error::Busy`].
-    pub fn is_swamped(&self) -> bool {
-        self.lane.is_full()
+    /// How long the last group of decisions took to commit; `None` if one that came now would be refused with
+    /// [`Error::Busy`].
+    pub fn commit_time(&self) -> Option<Duration> {
+        self.lane.commit_time()
     }
 
     /// Looks at the rights epoch: whatever was acknowledged before this was called is known when it returns.

@@ -3,7 +3,7 @@
 //! Never labels a figure with what a client sent: a path that is no method of the contract counts as `other`.
 //! Invariant: a call is counted once, when its answer begins. Next: `telemetry/metrics.rs` keeps the figures.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
@@ -14,10 +14,13 @@ use prost_types::FileDescriptorSet;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::Calls;
 
-/// The paths of every method of the contract.
-static METHODS: LazyLock<HashSet<String>> = LazyLock::new(methods);
+/// The paths of every method of the contract, and its figures.
+static METHODS: LazyLock<HashMap<&'static str, Calls>> = LazyLock::new(methods);
+
+/// Those of every other path.
+static OTHER: Calls = Calls::of("other");
 
 /// Codes by their number (gRPC's `statuscodes.md`).
 const CODES: [&str; 17] = [
@@ -74,13 +77,15 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let method = METHODS.get(request.uri().path()).map_or("other", String::as_str);
+        let (method, calls) = METHODS
+            .get_key_value(request.uri().path())
+            .map_or(("other", &OTHER), |(name, calls)| (*name, calls));
         request.extensions_mut().insert(Method(method));
         let (began, answer) = (Instant::now(), self.0.call(request));
         Box::pin(async move {
             let answer = answer.await;
             let code = answer.as_ref().map_or("INTERNAL", code);
-            metrics::grpc(method, code, began.elapsed());
+            calls.ended(code, began.elapsed());
             answer
         })
     }
@@ -93,7 +98,7 @@ fn code<A>(answer: &Response<A>) -> &'static str {
     number.and_then(|number| CODES.get(number)).copied().unwrap_or(CODES[2])
 }
 
-fn methods() -> HashSet<String> {
+fn methods() -> HashMap<&'static str, Calls> {
     let described = FileDescriptorSet::decode(tokenbroker_proto::FILE_DESCRIPTOR_SET);
     let files = described.unwrap_or_default().file;
     let paths = files.iter().flat_map(|file| {
@@ -102,7 +107,9 @@ fn methods() -> HashSet<String> {
             service.method.iter().map(move |method| format!("{name}/{}", method.name()))
         })
     });
-    paths.collect()
+    // Made once, for as long as the process runs.
+    let leaked = paths.map(|path: String| &*path.leak());
+    leaked.map(|path| (path, Calls::of(path))).collect()
 }
 
 #[cfg(test)]
@@ -111,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_contracts_methods_are_known_and_nothing_else_is() {
-        assert!(METHODS.contains("/tokenbroker.v1.TokenService/GetAccessToken"));
-        assert!(!METHODS.contains("/tokenbroker.v1.TokenService/ann@example.com"));
+        assert!(METHODS.contains_key("/tokenbroker.v1.TokenService/GetAccessToken"));
+        assert!(!METHODS.contains_key("/tokenbroker.v1.TokenService/ann@example.com"));
     }
 }

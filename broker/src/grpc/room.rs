@@ -1,25 +1,29 @@
 //! Bounds the calls in hand, so that an overloaded broker goes on doing what it can and says so to the others at once.
 //!
-//! Never reads what it refuses: neither body nor key. Invariant: a call that finds no room, here or in the queue of
-//! decisions, is refused with UNAVAILABLE and when to come again before anything is spent on it; those that have begun are
+//! Never reads what it refuses: neither body nor key. Invariant: a call that finds no room, here or at
+//! [`Entrance`], is refused with UNAVAILABLE and when to come again before anything is spent on it; those that have begun are
 //! brought to their end. The admin plane is not refused: that is what an operator needs in that hour. Next: `measure.rs`
 //! counts the refusals too.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Layer;
 
 use super::status;
-use crate::service::{Error, Service};
+use crate::service::{Entrance, Error, Place, Service};
 use crate::telemetry::metrics;
 
-/// Calls in hand, over all connections of a door. A refresh keeps its callers waiting for seconds, so this is far more than
-/// decisions take.
+/// Calls in hand, over all connections of a door, at work or waiting for a provider. A refresh keeps its callers waiting for
+/// seconds, so this is far more than work at a time.
 const CALLS: usize = 4096;
+
+/// When to come again who finds that many.
+const CROWDED: Duration = Duration::from_secs(1);
 
 /// Paths of the planes whose callers can come again or go to another broker.
 const PLANES: [&str; 2] = ["/tokenbroker.v1.TokenService/", "/tokenbroker.v1.MailLoginService/"];
@@ -32,7 +36,7 @@ pub(super) fn can_go_elsewhere(path: &str) -> bool {
 /// Puts [`Bounded`] around a server.
 #[derive(Clone)]
 pub(super) struct Room {
-    is_swamped: Arc<dyn Fn() -> bool + Send + Sync>,
+    entrance: Entrance,
     calls: Arc<Semaphore>,
 }
 
@@ -45,12 +49,18 @@ pub(super) struct Bounded<S> {
 
 impl Room {
     /// Room for the calls of one door.
-    pub(super) fn before(service: Service) -> Self {
-        Self::of(CALLS, move || service.is_swamped())
+    pub(super) fn before(service: &Service) -> Self {
+        Self::of(CALLS, service.entrance().clone())
     }
 
-    fn of(calls: usize, is_swamped: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { is_swamped: Arc::new(is_swamped), calls: Arc::new(Semaphore::new(calls)) }
+    fn of(calls: usize, entrance: Entrance) -> Self {
+        Self { entrance, calls: Arc::new(Semaphore::new(calls)) }
+    }
+
+    /// A place at work and one in hand, or when to come again.
+    fn enter(&self) -> Result<(Place, OwnedSemaphorePermit), Duration> {
+        let in_hand = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| CROWDED)?;
+        Ok((self.entrance.enter()?, in_hand))
     }
 }
 
@@ -81,12 +91,13 @@ where
         if !can_go_elsewhere(request.uri().path()) {
             return Box::pin(self.inner.call(request));
         }
-        let swamped = (self.room.is_swamped)();
-        let entered = Arc::clone(&self.room.calls).try_acquire_owned().ok().filter(|_| !swamped);
-        let Some(place) = entered else {
-            metrics::shed();
-            let refusal = status::of(&Error::Overloaded).into_http();
-            return Box::pin(std::future::ready(Ok(refusal)));
+        let place = match self.room.enter() {
+            Ok(place) => place,
+            Err(retry_after) => {
+                metrics::shed();
+                let refusal = status::of(&Error::Overloaded { retry_after }).into_http();
+                return Box::pin(std::future::ready(Ok(refusal)));
+            }
         };
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -109,6 +120,10 @@ mod tests {
     const TOKEN: &str = "/tokenbroker.v1.TokenService/GetAccessToken";
     const ADMIN: &str = "/tokenbroker.v1.AccountService/ListAccounts";
 
+    fn open() -> Entrance {
+        Entrance::new(|| Some(Duration::ZERO))
+    }
+
     fn code<A>(answer: &Response<A>) -> Option<&str> {
         answer.headers().get("grpc-status").map(|code| code.to_str().unwrap())
     }
@@ -124,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_room_is_refused_at_once_and_told_when_to_come_again() {
-        let room = Room::of(1, || false);
+        let room = Room::of(1, open());
         let (release, released) = oneshot::channel::<()>();
         let mut released = Some(released);
         let inner = service_fn(move |_: Request<()>| {
@@ -146,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_its_client_gave_up_makes_room() {
-        let room = Room::of(1, || false);
+        let room = Room::of(1, open());
         let inner = service_fn(|_: Request<()>| {
             std::future::pending::<Result<Response<String>, Infallible>>()
         });
@@ -156,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_of_decisions_refuses_at_the_door() {
-        let room = Room::of(9, || true);
+        let room = Room::of(9, Entrance::new(|| None));
         assert_eq!(code(&ask(&room, TOKEN).await), Some("14"));
         assert_eq!(code(&ask(&room, ADMIN).await), None);
     }

@@ -92,7 +92,7 @@ pub async fn serve(
     (door, plane, reflection): (Door, Plane, bool),
     tasks: &Tasks,
 ) -> Result<(), Error> {
-    let (room, drain) = (Room::before(door.service.clone()), door.service.drain().clone());
+    let (room, drain) = (Room::before(&door.service), door.service.drain().clone());
     let (routes, health) = routes(door, plane, reflection).await;
     drop(tasks.spawn(tell_health(health, drain.clone(), tasks.clone())));
     let connections = incoming(listener, tls, tasks);

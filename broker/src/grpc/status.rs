@@ -91,10 +91,10 @@ fn retry_delay(error: &Error) -> Option<Duration> {
     match error {
         Error::ProviderUnavailable { retry_after }
         | Error::ProviderThrottled { retry_after }
-        | Error::CallerThrottled { retry_after } => Some(*retry_after),
+        | Error::CallerThrottled { retry_after }
+        | Error::Overloaded { retry_after } => Some(*retry_after),
         Error::RefreshInProgress => Some(Duration::from_secs(1)),
         Error::Overtaken => Some(Duration::from_millis(100)),
-        Error::Overloaded => Some(Duration::from_millis(100)),
         Error::Unavailable(_) | Error::IssuerAway => Some(Duration::from_secs(2)),
         _ => None,
     }

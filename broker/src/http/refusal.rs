@@ -123,7 +123,7 @@ const fn status_of(error: &Error) -> StatusCode {
         | Error::LoginLimited
         | Error::RefreshInProgress
         | Error::Overtaken
-        | Error::Overloaded
+        | Error::Overloaded { .. }
         | Error::CallerThrottled { .. }
         | Error::IssuerAway
         | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -151,7 +151,10 @@ const fn words_of(error: &Error) -> &'static str {
         Error::ProviderUnavailable { .. } | Error::ProviderThrottled { .. } => {
             "The provider is temporarily unavailable. Nothing was stored; try again in a few minutes."
         }
-        Error::RefreshInProgress | Error::Overtaken | Error::Overloaded | Error::Unavailable(_) => {
+        Error::RefreshInProgress
+        | Error::Overtaken
+        | Error::Overloaded { .. }
+        | Error::Unavailable(_) => {
             "We are temporarily unavailable. Nothing was stored; try again in a moment."
         }
         Error::AlreadyExists(_) | Error::InUse(_) | Error::EtagMismatch => {

@@ -112,7 +112,7 @@ impl Service {
             ("", []) => "mail".to_owned(),
             (audience, []) => audience.to_owned(),
             (_, _) if !caller.may_know(&account) => return Err(NotPermitted.into()),
-            (_, scopes) => self.audience_for(&account, scopes, basis).await?,
+            (_, scopes) => Box::pin(self.audience_for(&account, scopes, basis)).await?,
         };
         let permit = caller.may_use(&account, &audience)?;
         self.check_scopes(&permit, &account, basis).await?;
@@ -160,7 +160,9 @@ impl Service {
             }
         }
         let since = self.memory.epoch();
-        match self.refreshed(account, audience, at_hand.as_deref(), Urgency::Wanted).await {
+        // In a box, as all that few calls come to: the future of a call is made and moved for each.
+        let fresh = self.refreshed(account, audience, at_hand.as_deref(), Urgency::Wanted);
+        match Box::pin(fresh).await {
             Ok(token) => match token::attainable(min_ttl, token.life()) {
                 Some(_) => {
                     let token = self.memory.keep_token(token, since);
@@ -224,9 +226,18 @@ impl Service {
         audience: &str,
         rejected: Option<[u8; 32]>,
     ) -> Result<Option<Seen<AccessToken>>, Error> {
-        let Some(hash) = rejected else {
-            return Ok(self.memory.token(account.id, audience).await?);
-        };
+        match rejected {
+            Some(hash) => Box::pin(self.token_complained_of(account, audience, hash)).await,
+            None => Ok(self.memory.token(account.id, audience).await?),
+        }
+    }
+
+    async fn token_complained_of(
+        &self,
+        account: &Account,
+        audience: &str,
+        hash: [u8; 32],
+    ) -> Result<Option<Seen<AccessToken>>, Error> {
         let found = self.memory.read_token(account.id, audience).await?;
         let Some(token) = found else { return Ok(None) };
         if token.rejected || !bool::from(token.fingerprint.as_slice().ct_eq(&hash)) {
@@ -288,4 +299,23 @@ impl Service {
 /// How a token is recognised when a caller says that it was refused.
 pub(super) fn fingerprint(token: &Secret) -> Vec<u8> {
     Sha256::digest(token.expose().as_bytes()).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    #[test]
+    fn what_a_call_carries_about_is_small() {
+        let size = size_of(
+            |service: &'static Service, caller: &'static Seen<Caller>, wish: &'static TokenWish| {
+                service.access_token(caller, wish)
+            },
+        );
+        assert!(size < 3000, "{size} bytes are made, moved and freed for each call");
+    }
 }

@@ -3,16 +3,21 @@
 //! Never hands out anything itself. Invariant: what [`decide`](Service::decide) has not let through is not answered with: the
 //! door asks again from the beginning, who calls and what for, when it is told [`Error::Overtaken`]. Next: `store/lane.rs`.
 
+use std::time::Duration;
+
 use crate::domain::credential::Limits;
 use crate::domain::event::{Event, What};
 use crate::domain::session::MailSession;
 use crate::failpoint;
 use crate::memory::Basis;
-use crate::service::{Error, Service};
+use crate::service::{Entrance, Error, Service};
 use crate::store::{self, Decision, Verdict};
 
 /// How often a door asks again when rights change under a decision.
 pub const TRIES: usize = 5;
+
+/// When to come again who finds the queue full after all: one batch takes a hundred places in it.
+const SOON: Duration = Duration::from_millis(100);
 
 impl Service {
     /// Lets a decision through once it is recorded, or, in the relaxed mode and for tokens, soon will be.
@@ -36,13 +41,13 @@ impl Service {
             Ok(Verdict::Stands) => Ok(()),
             Ok(Verdict::Overtaken) => Err(Error::Overtaken),
             Ok(Verdict::Limited) => Err(Error::LoginLimited),
-            Err(store::Error::Busy) => Err(Error::Overloaded),
+            Err(store::Error::Busy) => Err(Error::Overloaded { retry_after: SOON }),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether a decision made now would find no room in the queue.
-    pub fn is_swamped(&self) -> bool {
-        self.parts.store.is_swamped()
+    /// For the doors: whom to let in.
+    pub const fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 }

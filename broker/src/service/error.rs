@@ -117,7 +117,10 @@ pub enum Error {
     Overtaken,
     /// Too many calls are in hand.
     #[error("the broker has too many calls in hand")]
-    Overloaded,
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The broker is overloaded, stopping, or its store is away.
     #[error("the broker is temporarily unavailable")]
     Unavailable(#[source] store::Error),
@@ -168,7 +171,7 @@ impl Error {
             Self::ConsentNotUsable(_) => ErrorReason::ConsentNotUsable,
             Self::SessionNotUsable => ErrorReason::SessionNotUsable,
             Self::LoginLimited => ErrorReason::LoginLimited,
-            Self::Overtaken | Self::Overloaded | Self::Unavailable(_) | Self::IssuerAway => {
+            Self::Overtaken | Self::Overloaded { .. } | Self::Unavailable(_) | Self::IssuerAway => {
                 ErrorReason::BrokerUnavailable
             }
             Self::Ours(_) => ErrorReason::Internal,

@@ -149,12 +149,15 @@ impl Service {
         let Some((credential, account)) = login else {
             let reason = Error::Unauthenticated.reason_number();
             let event = self.session_event(caller, attempt, "", reason);
-            return self.refuse_login(caller, attempt, (event, basis)).await;
+            return Box::pin(self.refuse_login(caller, attempt, (event, basis))).await;
         };
         let outcome = self.upstream(&account, attempt.protocol, None, &mut basis).await;
         let opened = match outcome {
             Ok(opened) => opened,
-            Err(error) => return self.deny_login(caller, attempt, (&account, error), basis).await,
+            Err(error) => {
+                let denied = (&*account, error);
+                return Box::pin(self.deny_login(caller, attempt, denied, basis)).await;
+            }
         };
         let session = MailSession {
             id: opened.session,
@@ -177,7 +180,7 @@ impl Service {
         match self.decide(basis.clone(), event, opening).await {
             Err(Error::LoginLimited) => {
                 let denied = (&*account, Error::LoginLimited);
-                return self.deny_login(caller, attempt, denied, basis).await;
+                return Box::pin(self.deny_login(caller, attempt, denied, basis)).await;
             }
             decided => decided?,
         }
@@ -202,7 +205,7 @@ impl Service {
         }
         let credential = match self.memory.known_credential(presented.id.as_str()) {
             Some(credential) => Some(credential),
-            None => self.memory.read_credential(presented.id.as_str()).await?,
+            None => Box::pin(self.memory.read_credential(presented.id.as_str())).await?,
         };
         let Some(credential) = credential else {
             self.parts.sealer.dummy_check(&presented);

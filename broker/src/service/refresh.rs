@@ -87,6 +87,7 @@ impl Service {
         than: Option<&AccessToken>,
         urgency: Urgency,
     ) -> Result<AccessToken, Error> {
+        let _outside = self.entrance.step_out();
         loop {
             match self.flights.board(account.id) {
                 Boarding::Pilot(flight) => {

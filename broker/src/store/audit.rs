@@ -4,7 +4,7 @@
 //! turns anyway; what a broker hands out is a chain of its own, named after it, so that brokers need not wait for each other.
 //! Invariants: a record is in the same transaction as what it tells of, and so is where its chain ends; a chain ends where
 //! its writer thinks it does, or nothing is written; so a gap or a broken hash means a hand in the database.
-//! Next: `lane.rs` appends what is handed out, `grpc/audit` lists, `chains.rs` goes along the chains.
+//! Next: `group.rs` appends what is handed out, `grpc/audit` lists, `chains.rs` goes along the chains.
 
 use super::engine::{Conn, Tx, all, maybe, on, run, statements};
 use super::error::{Error, Result};
@@ -208,13 +208,8 @@ impl Tx {
         head: &Head,
         events: &[&Event],
     ) -> Result<Head> {
-        let mut end = head.clone();
-        let mut records = Vec::with_capacity(events.len());
-        for event in events {
-            let sequence = end.sequence + 1;
-            end = Head { sequence, hash: link(chain, &end.hash, sequence, event) };
-            records.push((*event, end.clone()));
-        }
+        let records = chained(chain, head, events);
+        let end = records.last().map_or_else(|| head.clone(), |last| last.end.clone());
         let moved = match head.sequence {
             0 => run!(self, BEGIN_CHAIN; chain; end.sequence; end.hash.as_slice())?,
             from => run!(self, MOVE_HEAD; chain; end.sequence; end.hash.as_slice(); from)?,
@@ -225,7 +220,7 @@ impl Tx {
         for (text, rows) in APPEND_MANY.chunks(self, &records) {
             on!(self, wire => {
                 let mut query = sqlx::query(text);
-                for (event, Head { sequence, hash }) in rows {
+                for Chained { event, end: Head { sequence, hash } } in rows {
                     query = query.bind(chain).bind(*sequence).bind(event.at.millis())
                         .bind(event.what.as_str()).bind(event.project.as_str())
                         .bind(event.actor.as_str()).bind(event.account.as_str())
@@ -238,6 +233,24 @@ impl Tx {
         }
         Ok(end)
     }
+}
+
+/// What is to be recorded, and where its chain ends with it.
+pub(super) struct Chained<'e> {
+    pub(super) event: &'e Event,
+    pub(super) end: Head,
+}
+
+/// Numbers and chains events after `head`.
+pub(super) fn chained<'e>(chain: &str, head: &Head, events: &[&'e Event]) -> Vec<Chained<'e>> {
+    let mut records: Vec<Chained<'e>> = Vec::with_capacity(events.len());
+    for event in events {
+        let before = records.last().map_or(head, |last| &last.end);
+        let sequence = before.sequence + 1;
+        let hash = link(chain, &before.hash, sequence, event);
+        records.push(Chained { event, end: Head { sequence, hash } });
+    }
+    records
 }
 
 /// Where a page of records begins, from its token: before this time, chain and number. The first begins at `until`.

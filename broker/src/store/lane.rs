@@ -8,9 +8,8 @@
 //! by one broker or by many, and none is taken.
 //! Never waits for more to come. Invariants: no answer before the commit; a group that fails hands out nothing; a decision
 //! that cannot be written fails alone; the queue is bounded, and who finds it full is told at once.
-//! Next: `changes.rs` remembers what changed, `audit.rs` chains; `service/decide.rs` brings the decisions.
+//! Next: `group.rs` judges and writes a group; `service/decide.rs` brings the decisions.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -22,25 +21,21 @@ use tokio::time::Instant;
 
 use super::changes::{Changes, Sight};
 use super::desk::Desk;
-use super::engine::{Conn, Tx};
+use super::engine::Conn;
 use super::error::{Error, Result};
+use super::group::{look, transact};
 use super::pending::Head;
 use crate::domain::credential::Limits;
 use crate::domain::event::Event;
-use crate::domain::ids::CredentialId;
 use crate::domain::session::MailSession;
 use crate::telemetry::metrics;
 
 /// Decisions that may wait; more are refused with [`Error::Busy`].
-const QUEUE: usize = 1024;
+const QUEUE: usize = 4096;
 /// Decisions that share one transaction.
 const GROUP: usize = 512;
 /// How often a group is begun again that lost a race with another writer.
 const TRIES: usize = 4;
-/// How many steps of the epoch are read at once; who is further behind forgets everything.
-const STEPS: i64 = 4096;
-/// What a limit of logins is about.
-const MINUTE: Duration = Duration::from_secs(60);
 /// How long ago the epoch may have been looked at for an answer before the commit, where that is allowed.
 pub const RELAXED_LAG: Duration = Duration::from_millis(50);
 
@@ -103,8 +98,8 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) changes: Changes,
-    rules: Rules,
-    chain: String,
+    pub(super) rules: Rules,
+    pub(super) chain: String,
     born: Instant,
     /// When the epoch was last looked at, in microseconds since then; 0 for never.
     looked: AtomicU64,
@@ -114,9 +109,9 @@ pub(super) struct Shared {
 
 /// A decision in the queue; nobody waits for its end in the relaxed mode.
 pub(super) struct Waiting {
-    decision: Box<Decision>,
+    pub(super) decision: Box<Decision>,
     answer: Option<oneshot::Sender<Result<Verdict>>>,
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
 }
 
 /// The other end of the queue.
@@ -149,14 +144,14 @@ pub(super) fn lane(
 
 impl Lane {
     /// See [`Store::decide`](super::Store::decide).
-    pub(super) async fn decide(&self, decision: Decision) -> Result<Verdict> {
+    pub(super) async fn decide(&self, decision: Box<Decision>) -> Result<Verdict> {
         let (answer, end) = oneshot::channel();
         self.enter(decision, Some(answer))?;
         end.await.unwrap_or(Err(Error::Unreachable { why: "the lane ended".into() }))
     }
 
     /// See [`Store::decide_relaxed`](super::Store::decide_relaxed).
-    pub(super) async fn decide_relaxed(&self, decision: Decision) -> Result<Verdict> {
+    pub(super) async fn decide_relaxed(&self, decision: Box<Decision>) -> Result<Verdict> {
         let now = self.shared.now();
         let looked = self.shared.looked.load(Ordering::Acquire);
         // The more wait, the longer a crash reaches back: from here on everybody waits for the commit.
@@ -176,9 +171,10 @@ impl Lane {
         if self.shared.rules.heeds_epoch { look(conn, &self.shared.changes).await } else { Ok(()) }
     }
 
-    /// Whether whoever comes now would be refused.
-    pub(super) fn is_full(&self) -> bool {
-        self.queue.capacity() == 0
+    /// How long the last group took, unless whoever comes now would be refused.
+    pub(super) fn commit_time(&self) -> Option<Duration> {
+        let took = Duration::from_micros(self.shared.took.load(Ordering::Relaxed));
+        (self.queue.capacity() > 0).then_some(took)
     }
 
     /// What is known of the epoch.
@@ -199,11 +195,9 @@ impl Lane {
 
     fn enter(
         &self,
-        decision: Decision,
+        decision: Box<Decision>,
         answer: Option<oneshot::Sender<Result<Verdict>>>,
     ) -> Result<()> {
-        // In a box: it is moved several times before it is written.
-        let decision = Box::new(decision);
         let waiting = Waiting { decision, answer, verdict: Verdict::Overtaken };
         self.queue.try_send(waiting).map_err(|_| Error::Busy)
     }
@@ -282,6 +276,11 @@ impl Clerk {
 }
 
 impl Waiting {
+    /// Whether it was answered already, in the relaxed mode.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answer.is_none()
+    }
+
     fn answer(self, group: &Result<()>) {
         let end = group.clone().map(|()| self.verdict);
         if end == Ok(Verdict::Overtaken) {
@@ -298,86 +297,6 @@ impl Waiting {
             }
         }
     }
-}
-
-/// Judges and records one group; an early return drops the transaction and, with it, the connection.
-async fn transact(
-    conn: Conn,
-    shared: &Shared,
-    head: &mut Option<Head>,
-    group: &mut [Waiting],
-) -> Result<Conn> {
-    let mut tx = Tx::begin_beside(conn).await?;
-    if shared.rules.heeds_epoch {
-        look(&mut tx, &shared.changes).await?;
-    }
-    for waiting in &mut *group {
-        // Nobody can be told any more that what was handed out early is overtaken: it is recorded as it was.
-        let stands = waiting.answer.is_none()
-            || waiting.decision.basis.iter().all(|sight| shared.changes.holds(*sight));
-        waiting.verdict = if stands { Verdict::Stands } else { Verdict::Overtaken };
-    }
-    limit(&mut tx, group).await?;
-    let standing = || group.iter().filter(|it| it.verdict == Verdict::Stands);
-    let events: Vec<&Event> = standing().map(|it| &it.decision.event).collect();
-    if events.is_empty() {
-        return tx.commit().await;
-    }
-    let from = match head.take() {
-        Some(head) => head,
-        None => {
-            let (sequence, hash) = tx.audit_head(&shared.chain).await?;
-            Head { sequence, hash }
-        }
-    };
-    let end = tx.extend_chain(&shared.chain, &from, &events).await?;
-    let sessions: Vec<_> = standing().filter_map(|it| it.decision.session.as_ref()).collect();
-    tx.insert_mail_sessions(&sessions).await?;
-    let conn = tx.commit().await?;
-    *head = Some(end);
-    Ok(conn)
-}
-
-/// Sends back the sessions that are too many for their credential. Brokers that open one at the same instant do not see each
-/// other's: a limit can be exceeded by as many as there are other brokers.
-async fn limit(tx: &mut Tx, group: &mut [Waiting]) -> Result<()> {
-    let mut opened: HashMap<CredentialId, (i64, i64)> = HashMap::new();
-    for waiting in group.iter_mut().filter(|it| it.verdict == Verdict::Stands) {
-        let Decision { session: Some(session), limits, .. } = &*waiting.decision else { continue };
-        if limits.is_none() {
-            continue;
-        }
-        let (live, logins) = match opened.get(&session.credential) {
-            Some(seen) => *seen,
-            None => tx.logins_of(session.credential, session.opened_at.before(MINUTE)).await?,
-        };
-        if limits.admit(live, logins) {
-            opened.insert(session.credential, (live + 1, logins + 1));
-        } else {
-            opened.insert(session.credential, (live, logins));
-            waiting.verdict = Verdict::Limited;
-        }
-    }
-    Ok(())
-}
-
-/// Reads the epoch, and what changed since the last look.
-async fn look(conn: &mut Conn, changes: &Changes) -> Result<()> {
-    // In this order: another look may come between.
-    let known = changes.known();
-    let epoch = conn.rights_epoch().await?;
-    if epoch < known {
-        // Somebody put an older database under a running broker: what it remembers may be wrong in any way.
-        return Err(Error::Corrupt { table: "rights_epoch", column: "epoch", id: "1".into() });
-    }
-    if epoch > known {
-        let steps = match epoch - known {
-            ..STEPS => conn.rights_changes(known, STEPS).await?,
-            _ => Vec::new(),
-        };
-        changes.learn(epoch, &steps);
-    }
-    Ok(())
 }
 
 /// Whether one decision of a group can be the reason that all of it failed.

@@ -18,5 +18,6 @@ mod refreshes;
 mod rights;
 mod samples;
 mod schema;
+mod stroke;
 mod terms;
 mod writing;

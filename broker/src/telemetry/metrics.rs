@@ -3,10 +3,12 @@
 //! Never labelled with an account, a mailbox, an address or anything a client sent. Invariant: labels are `&'static str`, so
 //! what is not known when the program is built cannot become one. Next: `http/ops.rs` shows the figures.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use ::metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -89,6 +91,7 @@ const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 51
 pub fn start() -> Result<PrometheusHandle, BuildError> {
     let handle = builder()?.install_recorder()?;
     describe();
+    AT_HAND.get_or_init(AtHand::new);
     Ok(handle)
 }
 
@@ -120,9 +123,31 @@ pub fn ready(ready: bool) {
     gauge!(READY).set(f64::from(u8::from(ready)));
 }
 
+/// Handles of what is counted at every token: finding one again costs more than counting. Absent before [`start`].
+static AT_HAND: OnceLock<AtHand> = OnceLock::new();
+
+struct AtHand {
+    granted: Counter,
+    age: Histogram,
+    left: Histogram,
+}
+
+impl AtHand {
+    fn new() -> Self {
+        Self {
+            granted: counter!(TOKENS, "outcome" => "granted"),
+            age: histogram!(TOKEN_AGE_SECONDS),
+            left: histogram!(TOKEN_LEFT_SECONDS),
+        }
+    }
+}
+
 /// An access token was handed out; `stale` if only because a newer one could not be had.
 pub fn token_granted(stale: bool) {
-    counter!(TOKENS, "outcome" => if stale { "stale" } else { "granted" }).increment(1);
+    match AT_HAND.get() {
+        Some(at_hand) if !stale => at_hand.granted.increment(1),
+        _ => counter!(TOKENS, "outcome" => if stale { "stale" } else { "granted" }).increment(1),
+    }
 }
 
 /// An access token was not handed out, for this reason of the contract.
@@ -163,8 +188,11 @@ pub fn interrupted(doubts: u64) {
 
 /// A token was handed out at this age, with so much left.
 pub fn token_handed_out(age: Duration, left: Duration) {
-    histogram!(TOKEN_AGE_SECONDS).record(age);
-    histogram!(TOKEN_LEFT_SECONDS).record(left);
+    let record = |at_hand: &AtHand| {
+        at_hand.age.record(age);
+        at_hand.left.record(left);
+    };
+    AT_HAND.get().map_or_else(|| record(&AtHand::new()), record);
 }
 
 /// An adapter asked for a login over `protocol`: `opened`, or the kind of denial.
@@ -187,11 +215,44 @@ pub fn consent(outcome: &'static str) {
     counter!(CONSENTS, "outcome" => outcome).increment(1);
 }
 
-/// A gRPC call of `method` (a name of the contract, never what a client sent) ended with `code` after `took`.
-pub fn grpc(method: &'static str, code: &'static str, took: Duration) {
-    counter!(GRPC, "method" => method, "code" => code).increment(1);
-    histogram!(GRPC_SECONDS, "method" => method).record(took);
+/// Counts the calls of one method: a name of the contract, never what a client sent.
+pub struct Calls {
+    method: &'static str,
+    /// Absent before the first call after [`start`].
+    at_hand: OnceLock<(Counter, Histogram)>,
 }
+
+impl Calls {
+    /// Of this method.
+    pub const fn of(method: &'static str) -> Self {
+        Self { method, at_hand: OnceLock::new() }
+    }
+
+    /// One ended with `code` after `took`.
+    pub fn ended(&self, code: &'static str, took: Duration) {
+        let method = self.method;
+        let make = || {
+            let answered = counter!(GRPC, "method" => method, "code" => OK);
+            (answered, histogram!(GRPC_SECONDS, "method" => method))
+        };
+        let made;
+        let (answered, seconds) = match AT_HAND.get() {
+            Some(_) => self.at_hand.get_or_init(make),
+            None => {
+                made = make();
+                &made
+            }
+        };
+        seconds.record(took);
+        match code {
+            OK => answered.increment(1),
+            _ => counter!(GRPC, "method" => method, "code" => code).increment(1),
+        }
+    }
+}
+
+/// The code of an answer that is none of a failure.
+const OK: &str = "OK";
 
 /// A browser's request was answered with a status of this `class` (`2xx`, ..) after `took`.
 pub fn http(class: &'static str, took: Duration) {
@@ -256,7 +317,7 @@ mod tests {
         watchers(1);
         session_end("revoked");
         consent("connected");
-        grpc("GetAccessToken", "Ok", Duration::from_millis(1));
+        Calls::of("GetAccessToken").ended("OK", Duration::from_millis(1));
         http("2xx", Duration::from_millis(1));
         written(3, Duration::from_millis(4));
         decided(3, 1, Duration::from_millis(4));

@@ -30,7 +30,8 @@ pub(super) async fn measure(seconds: u64) -> Result<Value> {
     let (tokens, sessions) = targets(&world).await?;
     let answer = tokens.once().await?;
     let (mut echo, address) = start_echo(&world, &answer)?;
-    let bare = Target { addresses: vec![address], ..tokens.clone() }.run(full).await?;
+    let bare = Target { addresses: vec![address], processes: vec![echo.id()], ..tokens.clone() };
+    let bare = bare.run(full).await?;
     echo.kill();
     let strict = tokens.run(full).await?;
     let half = Crowd { rate: Some(strict.per_second() / 2.0), ..full };
@@ -94,8 +95,10 @@ async fn targets(world: &World) -> Result<(Target, Target)> {
     let (_, password) = world.operator.credential(&account.name, |_| {}).await?;
     let addresses: Vec<SocketAddr> =
         world.house.replicas().iter().map(|replica| replica.doors().grpc).collect();
+    let processes = world.house.process_ids();
     let target = |key: &str, ask| -> Result<Target> {
-        Ok(Target { addresses: addresses.clone(), key: format!("Bearer {key}").parse()?, ask })
+        let (addresses, processes) = (addresses.clone(), processes.clone());
+        Ok(Target { addresses, processes, key: format!("Bearer {key}").parse()?, ask })
     };
     Ok((target(&service, Ask::Token)?, target(&adapter, Ask::Session(password))?))
 }

@@ -17,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
+use super::machine;
 use crate::world::ALICE;
 
 /// Connections, whoever is asked and by however many: calls on one connection share their system calls, so another number
@@ -48,6 +49,8 @@ pub(super) struct Crowd {
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) addresses: Vec<SocketAddr>,
+    /// The processes that answer there.
+    pub(super) processes: Vec<u32>,
     pub(super) key: MetadataValue<Ascii>,
     pub(super) ask: Ask,
 }
@@ -76,15 +79,24 @@ impl Target {
             let channel = channels[number % CONNECTIONS].clone();
             running.spawn(self.clone().keep_asking(channel, (number, crowd), start));
         }
+        tokio::time::sleep_until(start.into()).await;
+        let (spent, busy) = (self.spent()?, machine::busy_seconds()?);
         let mut seen = Seen { span: crowd.span, ..Seen::default() };
         while let Some(of_one) = running.join_next().await {
             let (answered, refused) = of_one??;
             seen.answered.extend(answered);
             seen.refused.extend(refused);
         }
+        seen.spent = self.spent()? - spent;
+        seen.busy = machine::busy_seconds()? - busy;
         seen.answered.sort_unstable();
         seen.refused.sort_unstable();
         Ok(seen)
+    }
+
+    /// Seconds of processor time that those who answer have taken.
+    fn spent(&self) -> Result<f64> {
+        self.processes.iter().map(|process| machine::processor_seconds(*process)).sum()
     }
 
     async fn keep_asking(
@@ -180,6 +192,9 @@ pub(super) struct Seen {
     answered: Vec<u64>,
     refused: Vec<u64>,
     span: Duration,
+    /// Seconds of processor time that those who answer took meanwhile, and the whole machine.
+    spent: f64,
+    busy: f64,
 }
 
 impl Seen {
@@ -201,9 +216,13 @@ impl Seen {
     }
 
     /// What was seen.
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub(super) fn figures(&self) -> Value {
+        let calls = self.answered.len().max(1) as f64;
         json!({
             "per_second": self.per_second(),
+            "server_us_per_call": self.spent * 1e6 / calls,
+            "machine_us_per_call": self.busy * 1e6 / calls,
             "p50_ms": at(&self.answered, 50),
             "p99_ms": at(&self.answered, 99),
             "refused": self.refused.len(),
