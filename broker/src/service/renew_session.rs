@@ -78,7 +78,7 @@ impl Service {
     ) -> Result<Seen<Account>, Error> {
         let (now, since) = (self.parts.clock.now(), self.memory.epoch());
         let mut conn = self.read().await?;
-        let session = conn.mail_session(id).await?.ok_or(Error::SessionNotUsable)?;
+        let session = conn.going_mail_session(id).await?.ok_or(Error::SessionNotUsable)?;
         basis.see_at(Changed::Session(id), since);
         let fits = session.adapter == permit.caller()
             && permit.allows(session.protocol)

@@ -37,6 +37,7 @@ row!(SessionRow, session_columns {
 });
 
 statements! {
+    SESSION = concat!("select ", session_columns!(), " from mail_sessions where id = $1");
     GOING_SESSION = concat!("select ", session_columns!(), " from mail_sessions
         where id = $1 and ended_at is null and end_wanted = 0");
     LIVE_SESSIONS = concat!("select ", session_columns!(), " from mail_sessions
@@ -71,14 +72,21 @@ pub(super) fn made(conn: &Conn) -> impl Iterator<Item = &'static str> + use<> {
 }
 
 impl Conn {
-    /// One that goes on: it has not ended, and nobody asked for its end.
+    /// One.
     ///
     /// # Errors
     /// [`Error::Corrupt`](super::Error::Corrupt) if the row cannot be understood; else as every read.
     pub async fn mail_session(&mut self, id: SessionId) -> Result<Option<MailSession>> {
-        maybe!(self, GOING_SESSION => SessionRow; id.bytes().to_vec())?
-            .map(SessionRow::read)
-            .transpose()
+        maybe!(self, SESSION => SessionRow; id.bytes().to_vec())?.map(SessionRow::read).transpose()
+    }
+
+    /// One that goes on: it has not ended, and nobody asked for its end.
+    ///
+    /// # Errors
+    /// As [`mail_session`](Self::mail_session).
+    pub async fn going_mail_session(&mut self, id: SessionId) -> Result<Option<MailSession>> {
+        let row = maybe!(self, GOING_SESSION => SessionRow; id.bytes().to_vec())?;
+        row.map(SessionRow::read).transpose()
     }
 
     /// The oldest 1000 sessions of a credential that have not ended.
