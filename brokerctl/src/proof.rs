@@ -18,7 +18,7 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     let digit = |at: u8| char::from(at).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
-    (text.len() % 2 == 0).then(|| text.chunks(2).map(pair).collect()).flatten()
+    text.len().is_multiple_of(2).then(|| text.chunks(2).map(pair).collect()).flatten()
 }
 
 #[cfg(test)]
