@@ -138,6 +138,9 @@ impl Service {
         let provider = self.known_provider(&app, account)?;
         self.check_target(&provider, audience)?;
         self.check_standing(account)?;
+        if app.app.disabled {
+            return Err(Error::AppDisabled { app: app.app.name.to_string() });
+        }
         let at_hand = self.token_at_hand(account, audience, rejected).await?;
         let now = self.parts.clock.now();
         let grant = |token: Seen<AccessToken>, stale_because| {

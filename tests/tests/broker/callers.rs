@@ -161,6 +161,7 @@ async fn a_switched_off_account_or_app_hands_nothing_out() -> Result<()> {
     world.operator.ctl(&["account", "enable", ALICE]).await?;
     assert!(service.access_token(ALICE).await.is_ok());
     world.operator.ctl(&["app", "update", APP, "--disable"]).await?;
+    assert_eq!(reason(service.access_token(ALICE).await), Some(ErrorReason::AppDisabled));
     assert!(world.operator.invite(APP, BOB).await.is_err(), "no consent begins");
     world.operator.ctl(&["app", "update", APP, "--enable"]).await?;
     assert!(service.access_token(ALICE).await.is_ok());
@@ -168,7 +169,7 @@ async fn a_switched_off_account_or_app_hands_nothing_out() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_service_cannot_tell_a_strangers_account_from_none() -> Result<()> {
+async fn t12_a_service_cannot_tell_a_strangers_account_from_none() -> Result<()> {
     let world = World::builder().without_adapters().start().await?;
     world.connect(ALICE).await?;
     let elsewhere = selecting(|it| it.domains = vec!["other.test".to_owned()]);
