@@ -12,6 +12,8 @@ mod uses;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 pub use seen::{AppAtHand, Basis, Seen};
 pub use uses::Use;
 
@@ -51,6 +53,8 @@ struct Inner {
     sealer: Sealer,
     uses: Uses,
     looks: Looks,
+    /// Of those who look for a credential that is not remembered.
+    turns: Semaphore,
     keys: Shelf<String, Seen<CallerKey>>,
     callers: Shelf<CallerId, Seen<Caller>>,
     credentials: Shelf<String, Seen<Credential>>,
@@ -64,6 +68,8 @@ struct Inner {
 
 /// Callers, keys and apps are few.
 const FEW: usize = 4096;
+/// Credentials that are read at a time: fewer than there are connections.
+const STRANGERS: usize = 2;
 /// Accounts, credentials and tokens are many, and what is beyond this is read again.
 const MANY: usize = 32_768;
 
@@ -73,6 +79,7 @@ impl Memory {
         let memory = Self(Arc::new(Inner {
             uses: Uses::new(store.clone(), tasks.clone()),
             looks: Looks::default(),
+            turns: Semaphore::new(STRANGERS),
             store,
             sealer,
             keys: Shelf::with_room(FEW),
@@ -150,11 +157,16 @@ impl Memory {
         self.current(self.0.credentials.find(key))
     }
 
-    /// The proxy credential of this public part, as it is now.
+    /// The proxy credential of this public part, as it is now or as another read has found it meanwhile. Few are read at a time:
+    /// the others wait here, and leave connections to those who are no strangers.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn read_credential(&self, key: &str) -> Result<Option<Seen<Credential>>> {
+        let _turn = self.0.turns.acquire().await.ok();
+        if let Some(seen) = self.known_credential(key) {
+            return Ok(Some(seen));
+        }
         let since = self.epoch();
         let row = self.conn().await?.credential_by_key(key).await?;
         let seen = self.admit(row, since, |it| Changed::Credential(it.id))?;

@@ -7,8 +7,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::clock::Time;
 use crate::domain::account::Account;
 use crate::domain::caller::{Caller, OpenSessions};
@@ -20,7 +18,6 @@ use crate::domain::mail::{MailHost, MailProtocol, SaslMechanism};
 use crate::domain::provider::InitialResponse;
 use crate::domain::secret::Secret;
 use crate::domain::session::MailSession;
-use crate::failpoint;
 use crate::memory::{Basis, Seen, Use};
 use crate::providers::resolved::Resolved;
 use crate::seal::credential::{KeyedHash, Kind, parse};
@@ -127,12 +124,9 @@ impl Service {
         caller: &Seen<Caller>,
         attempt: &LoginAttempt,
     ) -> Result<SessionAnswer, Error> {
-        let arrived = Instant::now();
-        let answer = self.answer_login(caller, attempt).await?;
-        if matches!(&answer, SessionAnswer::Denied(it) if it.kind == DenialKind::BadCredential) {
-            refusal_grid::end_of_step(arrived).await;
-        }
-        Ok(answer)
+        let is_wrong = |answer: &Result<SessionAnswer, Error>| matches!(answer, Ok(SessionAnswer::Denied(it)) if it.kind == DenialKind::BadCredential);
+        let work = Box::pin(self.answer_login(caller, attempt));
+        refusal_grid::in_steps(work, is_wrong).await
     }
 
     async fn answer_login(
@@ -145,11 +139,12 @@ impl Service {
             return Err(Error::NotPermitted(crate::domain::caller::NotPermitted));
         }
         let (now, mut basis) = (self.parts.clock.now(), Basis::of(caller));
-        let login = self.check_login(&permit, attempt, now, &mut basis).await?;
+        let mut looked = false;
+        let login = self.check_login(&permit, attempt, now, (&mut basis, &mut looked)).await?;
         let Some((credential, account)) = login else {
             let reason = Error::Unauthenticated.reason_number();
             let event = self.session_event(caller, attempt, "", reason);
-            return self.refuse_login(caller, attempt, (event, basis)).await;
+            return self.refuse_login(caller, attempt, (event, basis), looked).await;
         };
         let outcome = self.upstream(&account, attempt.protocol, None, &mut basis).await;
         let opened = match outcome {
@@ -194,30 +189,28 @@ impl Service {
         permit: &OpenSessions,
         attempt: &LoginAttempt,
         now: Time,
-        basis: &mut Basis,
+        (basis, looked): (&mut Basis, &mut bool),
     ) -> Result<Option<(Seen<Credential>, Seen<Account>)>, Error> {
         let Ok(presented) = parse(attempt.secret.expose()) else { return Ok(None) };
         if presented.kind != Kind::Proxy {
             return Ok(None);
         }
-        let credential = match self.memory.known_credential(presented.id.as_str()) {
-            Some(credential) => Some(credential),
-            None => self.memory.read_credential(presented.id.as_str()).await?,
-        };
-        let Some(credential) = credential else {
+        let Some(credential) = self.credential_of(presented.id.as_str(), looked).await? else {
             self.parts.sealer.dummy_check(&presented);
             return Ok(None);
         };
         let stored = KeyedHash::from_bytes(&credential.secret_hash)?;
-        let genuine = self.parts.sealer.matches(&presented, &stored)?;
         basis.see(&credential);
+        if !self.parts.sealer.matches(&presented, &stored)? {
+            return Ok(None);
+        }
         let account = self.memory.account(credential.account).await?;
         let account =
             account.ok_or_else(|| Error::NotFound("account of this credential".to_owned()))?;
         basis.see(&account);
         let admitted = credential.admits(attempt.protocol, attempt.address, now).is_ok();
         let named = account.project == *permit.project() && goes_by(&account, &attempt.login_name);
-        Ok((genuine && admitted && named).then_some((credential, account)))
+        Ok((admitted && named).then_some((credential, account)))
     }
 
     /// Where and with what to log in for `account`. What it looks at goes into `basis`.
@@ -263,9 +256,10 @@ impl Service {
         caller: &Caller,
         attempt: &LoginAttempt,
         (event, basis): (Event, Basis),
+        looked: bool,
     ) -> Result<SessionAnswer, Error> {
-        if !failpoint::skips("refusal.look") {
-            self.memory.catch_up_together().await?;
+        if !looked {
+            self.look_before_refusing().await?;
         }
         if !self.memory.holds(&basis) {
             return Err(Error::Overtaken);
@@ -287,7 +281,7 @@ impl Service {
             self.session_event(caller, attempt, account.name.as_str(), error.reason_number());
         if matches!(error, Error::AccountDisabled(_)) {
             // As any wrong login, so that nobody learns that the password was right.
-            return self.refuse_login(caller, attempt, (event, basis)).await;
+            return self.refuse_login(caller, attempt, (event, basis), false).await;
         }
         self.decide(basis, event, None).await?;
         let denial = denial_of(error)?;

@@ -1,41 +1,111 @@
 //! When a refused login is answered: at whole steps of time after it came, so that the work it took does not show.
 //!
 //! What is known of an unknown id, a wrong secret and a right one that may not be used here differs, and so does the work of
-//! finding it out, by caches and database pages that nobody can make equal. Invariant: as long as that work takes less than
-//! a step, every refusal takes one step; if it takes more, the next. Whoever waits here holds no connection and no place among
-//! the decisions. Next: `open_session` asks; `make timing` measures it.
+//! finding it out, by caches and database pages that nobody can make equal. Invariants: as long as that work takes less than
+//! a step, every refusal takes one step; if it takes more, the next. The clock of a step is set before the work begins, so
+//! that even the moment of waking is the same. Whoever waits here holds no connection and no place among the decisions. Next:
+//! `open_session` asks; `make timing` measures it.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::domain::credential::Credential;
 use crate::failpoint;
+use crate::memory::Seen;
+use crate::service::{Error, Service};
 
 /// A step: well above what a refusal costs, well below the second that an adapter waits with the answer anyway.
-pub const REFUSAL_STEP: Duration = Duration::from_millis(50);
+pub const REFUSAL_STEP: Duration = Duration::from_millis(100);
 
-/// Waits for the end of the step that a login, which came at `arrived`, is in.
-pub(super) async fn end_of_step(arrived: Instant) {
-    if !failpoint::skips("refusal.step") {
-        sleep_until(arrived + end_after(arrived.elapsed())).await;
+/// Does `work`; what of its outcome `is_refusal` comes out at the end of a step.
+pub(super) async fn in_steps<T>(
+    work: impl Future<Output = T>,
+    is_refusal: impl FnOnce(&T) -> bool,
+) -> T {
+    let (arrived, mut steps) = (Instant::now(), 1);
+    let mut end = pin!(sleep_until(arrived + REFUSAL_STEP));
+    let mut work = pin!(work);
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            () = &mut end => {
+                steps += 1;
+                end.as_mut().reset(arrived + REFUSAL_STEP * steps);
+            }
+            outcome = &mut work => break outcome,
+        }
+    };
+    if is_refusal(&outcome) && !failpoint::skips("refusal.step") {
+        end.await;
     }
+    outcome
 }
 
-/// How long after its arrival a login is answered that was refused after `spent`.
-fn end_after(spent: Duration) -> Duration {
-    let steps = spent.as_nanos() / REFUSAL_STEP.as_nanos() + 1;
-    REFUSAL_STEP.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
+impl Service {
+    /// The credential of this id. Where none is remembered, the look that all refusals share begins beside the read, so that an
+    /// unknown id is on its way for no longer than a wrong secret; `looked` says whether it was taken.
+    pub(super) async fn credential_of(
+        &self,
+        id: &str,
+        looked: &mut bool,
+    ) -> Result<Option<Seen<Credential>>, Error> {
+        if let Some(known) = self.memory.known_credential(id) {
+            return Ok(Some(known));
+        }
+        let mut read = pin!(self.memory.read_credential(id));
+        let mut look = pin!(self.look_before_refusing());
+        tokio::select! {
+            biased;
+            found = &mut read => {
+                if let Some(found) = found? {
+                    return Ok(Some(found));
+                }
+                look.await?;
+                *looked = true;
+                Ok(None)
+            }
+            ended = &mut look => {
+                ended?;
+                *looked = true;
+                Ok(read.await?)
+            }
+        }
+    }
+
+    /// Gets to know every change that was acknowledged by now, in one look for all who are to be refused.
+    pub(super) async fn look_before_refusing(&self) -> Result<(), Error> {
+        if failpoint::skips("refusal.look") {
+            return Ok(());
+        }
+        Ok(self.memory.catch_up_together().await?)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
 
-    #[test]
-    fn t12_whatever_was_spent_within_a_step_the_answer_comes_at_its_end() {
-        let at = |spent: f64| end_after(REFUSAL_STEP.mul_f64(spent)).as_millis();
-        let step = REFUSAL_STEP.as_millis();
-        assert_eq!([at(0.0), at(0.001), at(0.5), at(0.999)], [step; 4]);
-        assert_eq!([at(1.0), at(1.5), at(2.2)], [step * 2, step * 2, step * 3]);
+    #[tokio::test]
+    async fn t12_a_refusal_comes_at_the_end_of_a_step_however_soon_it_was_known() {
+        for (took, steps) in [(Duration::ZERO, 1), (REFUSAL_STEP / 2, 1), (REFUSAL_STEP * 3 / 2, 2)]
+        {
+            let began = Instant::now();
+            in_steps(tokio::time::sleep(took), |()| true).await;
+            assert!(began.elapsed() >= REFUSAL_STEP * steps, "{took:?}: {:?}", began.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_refusal_does_not_wait() {
+        let mut granted = pin!(in_steps(std::future::ready(7), |_| false));
+        let polled = granted.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(7));
+        let mut refused = pin!(in_steps(std::future::ready(7), |_| true));
+        let polled = refused.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Pending);
     }
 }

@@ -76,20 +76,22 @@ fn table(figures: &Value) -> String {
         lines.push(format!(
             "{:<32}{:>9}{:>12.1}{:>11.1}{:>15.1}{:>11.1}{:>12}{:>15}\n",
             text(&row["class"]),
-            row["n"],
+            row["n"].to_string(),
             number(&row["mean_us"]),
             number(&row["sd_us"]),
             number(&row["mean_us_99"]),
             number(&row["sd_us_99"]),
-            row["least_us"],
-            row["beyond_a_step"]
+            row["least_us"].to_string(),
+            row["beyond_a_step"].to_string()
         ));
     }
     lines.push(String::new());
     for row in rows("pairs") {
         let kept = row["t_by_percent_kept"].as_object().cloned().unwrap_or_default();
-        let ts: Vec<String> =
+        let mut ts: Vec<String> =
             kept.iter().map(|(cut, t)| format!("{cut} %: {:+.2}", number(t))).collect();
+        // From all of them to the fastest half.
+        ts.sort_by_key(|text| std::cmp::Reverse((text.find(' '), text.clone())));
         let pair = format!("{} / {}", text(&row["one"]), text(&row["other"]));
         lines.push(format!("{pair:<52} t of the fastest {}\n", ts.join("   ")));
     }
