@@ -26,7 +26,7 @@ const ADAPTERS: usize = 50;
 /// Guesses a second of each adapter.
 const PACE: u32 = 200;
 /// Guesses of one adapter that are under way at one time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 /// Honest logins a second.
 const HONEST: u32 = 20;
 /// Records of refused logins, one by one and summed up.
@@ -65,9 +65,12 @@ pub(super) async fn measure(engine: Engine, seconds: u64) -> Result<Value> {
             attackers.spawn(attack.clone().guess(door.clone(), secrets.clone(), (number, lane)));
         }
     }
+    let broker = *world.house.process_ids().first().context("no broker")?;
+    let spent = machine::processor_seconds(broker)?;
     let busy = (machine::busy_seconds()?, Instant::now());
     let beside = honest_logins(&honest, &password, span).await?;
     let busy = (machine::busy_seconds()? - busy.0) / busy.1.elapsed().as_secs_f64();
+    let spent = (machine::processor_seconds(broker)? - spent) / span.as_secs_f64();
     progress.done();
     while let Some(ended) = attackers.join_next().await {
         ended??;
@@ -86,6 +89,7 @@ pub(super) async fn measure(engine: Engine, seconds: u64) -> Result<Value> {
         "audit_records": records,
         "seconds": seconds,
         "machine_cores": busy,
+        "broker_cores": spent,
         "load": machine::load(),
     }))
 }
