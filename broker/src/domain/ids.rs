@@ -199,6 +199,8 @@ pub enum BadName {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_one_form() {
+    fn t13_an_address_has_one_form() {
         let mailbox = Mailbox::parse(" Ann@Example.COM ").unwrap();
         assert_eq!(mailbox.as_str(), "ann@example.com");
         assert_eq!(Mailbox::parse(mailbox.as_str()), Ok(mailbox.clone()));
@@ -222,6 +224,61 @@ mod tests {
         for bad in ["", "ann", "@example.com", "ann@", "a b@c", "a\u{1}auth=Bearer x@c", "a\r\nb@c"]
         {
             assert_eq!(Mailbox::parse(bad), Err(BadName::Mailbox), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn t13_what_looks_like_an_address_is_another_one_or_none() {
+        let ann = Mailbox::parse("ann@example.com").unwrap();
+        let alike = [
+            "\u{430}nn@example.com",
+            "a\u{578}n@example.com",
+            "\u{ff41}nn@example.com",
+            "a\u{301}nn@example.com",
+            "ann@ex\u{e1}mple.com",
+            "ann@example.com.",
+            "ann@example\u{3002}com",
+            "ann@example\u{ff0e}com",
+            "ann+@example.com",
+            "ann+mail@example.com",
+            "a.nn@example.com",
+            "\"ann\"@example.com",
+            "ann@@example.com",
+            "ann@example.com@example.com",
+            "\u{200b}ann@example.com",
+            "an\u{ad}n@example.com",
+            "\u{202e}ann@example.com",
+            "\u{feff}ann@example.com",
+            "ann\u{a0}@example.com",
+            "ann\t@example.com",
+            "ann@example.com\n",
+            "ann@example.com\0",
+        ];
+        for text in alike {
+            assert_ne!(Mailbox::parse(text).as_ref(), Ok(&ann), "{text:?}");
+        }
+        // What is folded is ASCII and nothing else: the Kelvin sign is no k, and a long s no s.
+        for (text, other) in [("\u{212a}im@x.example", "kim@x.example"), ("\u{17f}am@x", "sam@x")] {
+            assert_ne!(Mailbox::parse(text), Mailbox::parse(other), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn t13_an_address_in_its_one_form_stays_as_it_is(text in "\\PC{0,20}@\\PC{0,20}") {
+            if let Ok(mailbox) = Mailbox::parse(&text) {
+                let again = Mailbox::parse(mailbox.as_str());
+                prop_assert_eq!(again, Ok(mailbox));
+            }
+        }
+
+        #[test]
+        fn t13_two_addresses_meet_only_if_they_differ_in_the_case_of_ascii_letters(
+            one in "[a-cA-C\u{e4}\u{c4}.+]{1,2}@[a-bA-B.]{1,2}",
+            other in "[a-cA-C\u{e4}\u{c4}.+]{1,2}@[a-bA-B.]{1,2}",
+        ) {
+            let meet = Mailbox::parse(&one).unwrap() == Mailbox::parse(&other).unwrap();
+            prop_assert_eq!(meet, one.eq_ignore_ascii_case(&other));
         }
     }
 

@@ -15,6 +15,7 @@ use crate::clock::Time;
 use crate::domain::caller::Caller;
 use crate::domain::event::{Event, What};
 use crate::domain::guessing::{Guess, Guesses, HALF_LIFE, Network};
+use crate::domain::ids::Mailbox;
 use crate::domain::parts::Parts;
 use crate::memory::Basis;
 use crate::seal::credential::parse;
@@ -248,10 +249,39 @@ fn counted_for(credential: &str, attempt: &LoginAttempt, salt: &[u8; 16]) -> Str
     if !credential.is_empty() {
         return credential.to_owned();
     }
-    let parts = Parts::new("login name").with(salt).with(attempt.login_name.as_bytes());
+    // Other spellings of an address are the same address here too.
+    let address = Mailbox::parse(&attempt.login_name);
+    let name = address.as_ref().map_or(attempt.login_name.as_str(), Mailbox::as_str);
+    let parts = Parts::new("login name").with(salt).with(name.as_bytes());
     format!("~{:016x}", first_eight(&Sha256::digest(parts.as_bytes())))
 }
 
 fn first_eight(digest: &[u8]) -> u64 {
     digest.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::mail::MailProtocol;
+    use crate::domain::secret::Secret;
+
+    fn counted(login_name: &str) -> String {
+        let attempt = LoginAttempt {
+            protocol: MailProtocol::Imap,
+            login_name: login_name.to_owned(),
+            secret: Secret::new("a password of their own".to_owned()),
+            address: [192, 0, 2, 7].into(),
+        };
+        counted_for("", &attempt, &[7; 16])
+    }
+
+    #[test]
+    fn t13_another_spelling_of_an_address_does_not_begin_another_count() {
+        let ann = counted("ann@example.com");
+        assert_eq!(counted("Ann@EXAMPLE.com"), ann);
+        assert_eq!(counted(" ann@example.com "), ann);
+        assert_ne!(counted("bob@example.com"), ann);
+        assert_ne!(counted("ann"), counted("Ann"), "what is no address is taken as it is");
+    }
 }
