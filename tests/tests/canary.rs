@@ -239,7 +239,7 @@ fn files_below(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
 }
 
 #[tokio::test]
-async fn no_secret_stays_behind_and_a_planted_one_is_found() -> Result<()> {
+async fn t1_t15_no_secret_stays_behind_and_a_planted_one_is_found() -> Result<()> {
     for engine in Engine::each()? {
         let mut aviary = Box::pin(Aviary::new(engine)).await?;
         Box::pin(aviary.exercise()).await?;

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn brokers_that_hear_of_each_other_count_together() {
+    fn t11_brokers_that_hear_of_each_other_count_together() {
         let (mut one, mut two) = (Guesses::default(), Guesses::default());
         for n in 0..12 {
             one.refused(&guess("abc", "192.0.2.7", n), START);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_tried_the_memory_is_bounded_and_the_heaviest_stay() {
+    fn t30_whatever_is_tried_the_memory_is_bounded_and_the_heaviest_stay() {
         let mut guesses = Guesses::default();
         for n in 0..20 {
             guesses.refused(&guess("aim", "192.0.2.7", n), START);

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_taken_from_a_credential_ends_its_sessions() {
+    fn t38_whatever_is_taken_from_a_credential_ends_its_sessions() {
         let revoked = Some(EndReason::Revoked);
         for taken in [
             Credential { revoked_at: Some(NOW), ..credential() },

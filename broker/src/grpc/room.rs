@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_finds_no_room_is_refused_at_once_and_told_when_to_come_again() {
+    async fn t34_who_finds_no_room_is_refused_at_once_and_told_when_to_come_again() {
         let room = Room::of(1, || false);
         let (release, released) = oneshot::channel::<()>();
         let mut released = Some(released);

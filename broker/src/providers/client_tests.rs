@@ -342,7 +342,7 @@ impl std::io::Write for Log {
 }
 
 #[tokio::test]
-async fn no_line_of_the_log_holds_a_secret_at_any_level() {
+async fn t15_no_line_of_the_log_holds_a_secret_at_any_level() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_random_messages_agree_with_the_specification() {
+    fn t6_ten_thousand_random_messages_agree_with_the_specification() {
         assert_eq!(
             accumulated(10_000),
             "e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939"
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     #[ignore = "some minutes without optimisation; run with --ignored"]
-    fn a_million_random_messages_agree_with_the_specification() {
+    fn t6_a_million_random_messages_agree_with_the_specification() {
         assert_eq!(
             accumulated(1_000_000),
             "2163ae1445985a30b60585ee67daa55674df06901b890593e824b8a7c885ab15"

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failing_row_is_never_quoted() {
+    fn t15_a_failing_row_is_never_quoted() {
         let error = Error::from(sqlx::Error::Protocol("Failing row contains (canary)".into()));
         assert!(!format!("{error} {error:?}").contains("canary"));
     }

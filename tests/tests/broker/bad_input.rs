@@ -156,7 +156,7 @@ async fn an_unknown_preset_lists_the_known_ones() -> Result<()> {
 }
 
 #[tokio::test]
-async fn no_flood_before_login_takes_memory_or_the_next_clients_place() -> Result<()> {
+async fn t30_no_flood_before_login_takes_memory_or_the_next_clients_place() -> Result<()> {
     let world = World::start().await?;
     let client = world.client(ALICE).await?;
     client.curl_imap("").await?.ok()?;

@@ -26,7 +26,7 @@ fn id_of(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_credential_that_was_widened_opens_nothing_until_it_is_as_it_was() -> Result<()> {
+async fn t5_a_credential_that_was_widened_opens_nothing_until_it_is_as_it_was() -> Result<()> {
     let mut world = World::start().await?;
     let account = world.connect(ALICE).await?;
     let imap_only = |it: &mut v1::Credential| it.protocols = vec![MailProtocol::Imap.into()];
@@ -44,7 +44,7 @@ async fn a_credential_that_was_widened_opens_nothing_until_it_is_as_it_was() -> 
 }
 
 #[tokio::test]
-async fn a_revocation_cannot_be_taken_back_in_the_database() -> Result<()> {
+async fn t5_a_revocation_cannot_be_taken_back_in_the_database() -> Result<()> {
     let mut world = World::start().await?;
     let account = world.connect(ALICE).await?;
     let (credential, password) = world.operator.credential(&account.name, |_| {}).await?;
@@ -57,7 +57,7 @@ async fn a_revocation_cannot_be_taken_back_in_the_database() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_app_whose_token_endpoint_was_moved_sends_no_token_there() -> Result<()> {
+async fn t5_an_app_whose_token_endpoint_was_moved_sends_no_token_there() -> Result<()> {
     let mut world = World::builder().without_adapters().start().await?;
     world.connect(ALICE).await?;
     let refreshes = world.refreshes();
@@ -74,7 +74,7 @@ async fn an_app_whose_token_endpoint_was_moved_sends_no_token_there() -> Result<
 }
 
 #[tokio::test]
-async fn a_service_cannot_be_made_an_administrator_in_the_database() -> Result<()> {
+async fn t5_a_service_cannot_be_made_an_administrator_in_the_database() -> Result<()> {
     let mut world = World::builder().without_adapters().start().await?;
     world.connect(ALICE).await?;
     let (_, key) = world.operator.caller("poor", CallerRole::Service, |_| {}).await?;
@@ -91,7 +91,7 @@ async fn a_service_cannot_be_made_an_administrator_in_the_database() -> Result<(
 }
 
 #[tokio::test]
-async fn a_strangers_tokens_cannot_be_hung_on_an_account_of_ones_own() -> Result<()> {
+async fn t5_a_strangers_tokens_cannot_be_hung_on_an_account_of_ones_own() -> Result<()> {
     let mut world = World::builder().without_adapters().start().await?;
     world.connect(ALICE).await?;
     world.connect(BOB).await?;

@@ -82,7 +82,7 @@ async fn a_revoked_credentials_sessions_end_and_no_others() -> Result<()> {
 }
 
 #[tokio::test]
-async fn whatever_a_session_stands_on_ends_it_when_it_is_taken_away() -> Result<()> {
+async fn t38_whatever_a_session_stands_on_ends_it_when_it_is_taken_away() -> Result<()> {
     let world = World::start().await?;
     let account = world.connect(ALICE).await?;
     let taken: [(&[&str], &[&str], &str); 3] = [

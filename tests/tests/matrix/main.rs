@@ -4,6 +4,8 @@
 //! a rule broken on purpose it finds a case.
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod domain;
 mod doors;
 mod model;

@@ -209,7 +209,7 @@ fn an_impossible_hash_needs_no_old_key_and_matches_nothing() {
 }
 
 #[test]
-fn an_unknown_id_goes_through_the_same_check() {
+fn t12_an_unknown_id_goes_through_the_same_check() {
     let sealer = sealer();
     let presented = parse(&shown(Kind::Proxy)).unwrap();
     // That the work is the same is seen in the code, which calls `matches`; here, that it never believes.

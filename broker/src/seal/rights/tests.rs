@@ -47,7 +47,7 @@ impl Row {
 }
 
 #[test]
-fn widening_a_scope_in_the_database_works_without_the_check() {
+fn t5_widening_a_scope_in_the_database_works_without_the_check() {
     let mut row = Row::new(&sealer());
     assert!(!row.may_unchecked("smtp"));
     row.scopes.push("smtp");
@@ -55,7 +55,7 @@ fn widening_a_scope_in_the_database_works_without_the_check() {
 }
 
 #[test]
-fn widening_a_scope_in_the_database_fails_with_the_check() {
+fn t5_widening_a_scope_in_the_database_fails_with_the_check() {
     let sealer = sealer();
     let honest = Row::new(&sealer);
     assert_eq!(honest.may("imap", &sealer), Ok(true));

@@ -79,7 +79,7 @@ fn a_secret_comes_back_where_it_was_sealed() {
 }
 
 #[test]
-fn sealing_twice_gives_different_bytes_without_the_secret() {
+fn t6_sealing_twice_gives_different_bytes_without_the_secret() {
     let sealer = sealer();
     let secret = Secret::from("canary-canary-canary");
     let (one, two) =
@@ -89,7 +89,7 @@ fn sealing_twice_gives_different_bytes_without_the_secret() {
 }
 
 #[test]
-fn moving_a_value_to_another_row_succeeds_without_associated_data() {
+fn t4_moving_a_value_to_another_row_succeeds_without_associated_data() {
     let sealer = sealer();
     let elsewhere = Place { row: [8; 16], ..place() };
     let sealed = without_associated_data::seal(&sealer, &place(), b"the victim's token");
@@ -98,7 +98,7 @@ fn moving_a_value_to_another_row_succeeds_without_associated_data() {
 }
 
 #[test]
-fn moving_a_value_to_another_row_fails_with_it() {
+fn t4_moving_a_value_to_another_row_fails_with_it() {
     let sealer = sealer();
     let elsewhere = Place { row: [8; 16], ..place() };
     let sealed = sealer.seal(&place(), &Secret::from("the victim's token")).unwrap();
@@ -109,7 +109,7 @@ fn moving_a_value_to_another_row_fails_with_it() {
 }
 
 #[test]
-fn an_older_value_cannot_be_put_back() {
+fn t4_an_older_value_cannot_be_put_back() {
     let sealer = sealer();
     let old = sealer.seal(&place(), &Secret::from("revoked")).unwrap();
     let now = Place { generation: 5, ..place() };
@@ -151,7 +151,7 @@ proptest! {
 }
 
 #[test]
-fn every_pair_of_places_is_told_apart() {
+fn t4_every_pair_of_places_is_told_apart() {
     let sealer = sealer();
     let mut all = Vec::new();
     for (table, column) in TABLES.iter().flat_map(|t| COLUMNS.iter().map(move |c| (*t, *c))) {
