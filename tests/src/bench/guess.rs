@@ -108,7 +108,10 @@ impl Attack {
         (adapter, lane): (usize, usize),
     ) -> Result<()> {
         let pace = Duration::from_secs(1) * u32::try_from(AT_ONCE)? / PACE;
-        let mut ticks = tokio::time::interval(pace);
+        // Spread over the time of a round: they are strangers to each other.
+        let share = u32::try_from(adapter * AT_ONCE + lane)?;
+        let offset = pace / u32::try_from(ADAPTERS * AT_ONCE)? * share;
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + offset, pace);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let address = format!("192.0.{adapter}.{lane}");
         for secret in secrets.iter().cycle().skip(lane * secrets.len() / AT_ONCE) {
