@@ -81,6 +81,8 @@ impl Service {
         if failpoint::skips("refusal.look") {
             return Ok(());
         }
+        // One look is taken, however many wait for it: they must not fill the entrance before those with a right password.
+        let _outside = self.entrance.step_out();
         Ok(self.memory.catch_up_together().await?)
     }
 }
