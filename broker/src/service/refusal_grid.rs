@@ -104,6 +104,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_with_a_refusal_has_given_its_place_up_and_nobody_else_has() {
+        let given_up = std::cell::Cell::new(0);
+        let step_out = || given_up.set(given_up.get() + 1);
+        for (is_refusal, expected) in [(false, 0), (true, 1)] {
+            let mut answer = pin!(in_steps(std::future::ready(7), |_| is_refusal, step_out));
+            let _ = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(given_up.get(), expected);
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_no_refusal_does_not_wait() {
         let mut granted = pin!(in_steps(std::future::ready(7), |_| false, || ()));
         let polled = granted.as_mut().poll(&mut Context::from_waker(Waker::noop()));
