@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::engines::{Home, each_engine};
 use super::samples::*;
+use super::writing::hold_after;
 use crate::domain::caller::Caller;
 use crate::domain::event::Record;
 use crate::store::engine::run;
@@ -63,25 +64,16 @@ async fn records(store: &Store, chain: &str) -> Vec<Record> {
 
 /// Keeps the lane from committing until the sender speaks: by the one writer of a file, by a lock on a server.
 async fn hold(store: &Store, tasks: &Tasks) -> oneshot::Sender<()> {
-    let (release, released) = oneshot::channel();
-    let (begun, has_begun) = oneshot::channel();
-    let store = store.clone();
-    drop(tasks.spawn(async move {
-        let on_server = store.engine() == "postgres";
-        let held = store.write(move |tx| {
-            Box::pin(async move {
-                if on_server {
-                    run!(tx, "lock table audit_chains in exclusive mode")?;
-                }
-                begun.send(()).unwrap();
-                released.await.unwrap();
-                Ok(())
-            })
-        });
-        held.await.unwrap();
-    }));
-    has_begun.await.unwrap();
-    release
+    let on_server = store.engine() == "postgres";
+    hold_after(store, tasks, move |tx| {
+        Box::pin(async move {
+            if on_server {
+                run!(tx, "lock table audit_chains in exclusive mode")?;
+            }
+            Ok(())
+        })
+    })
+    .await
 }
 
 each_engine! {

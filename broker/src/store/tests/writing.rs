@@ -8,7 +8,7 @@ use super::engines::each_engine;
 use super::samples::*;
 use crate::domain::ids::ProjectId;
 use crate::store::engine::run;
-use crate::store::{Error, Result, Store, first_break};
+use crate::store::{Error, Result, Store, Tx, Work, first_break};
 use crate::tasks::Tasks;
 
 fn space(called: &str) -> ProjectId {
@@ -26,12 +26,22 @@ async fn is_there(store: &Store, called: &str) -> bool {
 
 /// Keeps the writer busy until the sender speaks, so that whatever is queued meanwhile becomes one group.
 async fn hold(store: &Store, tasks: &Tasks) -> oneshot::Sender<()> {
+    hold_after(store, tasks, |_| Box::pin(async { Ok(()) })).await
+}
+
+/// The same, once the writer has done `first`.
+pub(super) async fn hold_after(
+    store: &Store,
+    tasks: &Tasks,
+    first: impl for<'t> FnOnce(&'t mut Tx) -> Work<'t, ()> + Send + 'static,
+) -> oneshot::Sender<()> {
     let (release, released) = oneshot::channel();
     let (begun, has_begun) = oneshot::channel();
     let store = store.clone();
     drop(tasks.spawn(async move {
-        let held = store.write(move |_| {
+        let held = store.write(move |tx| {
             Box::pin(async move {
+                first(tx).await?;
                 begun.send(()).unwrap();
                 released.await.unwrap();
                 Ok(())
