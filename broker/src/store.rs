@@ -63,7 +63,7 @@ pub use self::epoch::{Change, Changed, REMEMBERED};
 pub use self::error::{Error, Result};
 pub use self::grants::KEPT;
 pub use self::keys::{Instance, KeyTerm};
-pub use self::lane::{Decision, LaneState, RELAXED_LAG, Verdict};
+pub use self::lane::{Decision, LaneState, Opening, RELAXED_LAG, Verdict};
 pub use self::open_sessions::{SESSIONS_AT_ONCE, SessionFilter, Touched};
 pub use self::page::{Page, PageRequest};
 pub use self::refreshes::TurnEnd;

@@ -4,6 +4,7 @@
 //! load generator, and the load of the machine is printed too. Nothing is asserted. Next: [`calls`], [`refresh`],
 //! [`schedule`], [`relay`], [`revoke`], [`guess`], [`keys`], [`build`].
 
+mod attack;
 mod build;
 mod calls;
 mod database;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::world::Engine;
 
+pub use attack::attack;
 pub use calls::serve_echo;
 pub use table::table;
 

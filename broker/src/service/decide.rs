@@ -5,13 +5,11 @@
 
 use std::time::Duration;
 
-use crate::domain::credential::Limits;
 use crate::domain::event::{Event, What};
-use crate::domain::session::MailSession;
 use crate::failpoint;
 use crate::memory::Basis;
 use crate::service::{Entrance, Error, Service};
-use crate::store::{self, Decision, Verdict};
+use crate::store::{self, Decision, Opening, Verdict};
 
 /// How often a door asks again when rights change under a decision.
 pub const TRIES: usize = 5;
@@ -25,12 +23,10 @@ impl Service {
         &self,
         basis: Basis,
         event: Event,
-        opening: Option<(MailSession, Limits)>,
+        opening: Option<Opening>,
     ) -> Result<(), Error> {
         let early = self.parts.decisions.relaxed && event.what == What::Token;
-        let (session, limits) = opening.unzip();
-        let limits = limits.unwrap_or_default();
-        let decision = Decision { basis: basis.into_sights(), event, session, limits };
+        let decision = Decision { basis: basis.into_sights(), event, opening };
         failpoint::reach("decision.made");
         let verdict = match early {
             true => self.parts.store.decide_relaxed(decision).await,

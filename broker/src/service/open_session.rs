@@ -22,6 +22,7 @@ use crate::memory::{Basis, Seen, Use};
 use crate::providers::resolved::Resolved;
 use crate::seal::credential::{KeyedHash, Kind, parse};
 use crate::service::{Error, Service, refusal_grid};
+use crate::store::Opening;
 use crate::telemetry::metrics;
 
 /// How exact the last use of a credential is known: a write for each login would cost more than it tells.
@@ -170,7 +171,7 @@ impl Service {
         let event = self.session_event(caller, attempt, account.name.as_str(), 0);
         let event = Event { subject: credential.key.clone(), ..event };
         // The token may have taken seconds to come: a revocation that was answered meanwhile counts.
-        let opening = Some((session, credential.limits));
+        let opening = Some(Opening { session, limits: credential.limits });
         match self.decide(basis.clone(), event, opening).await {
             Err(Error::LoginLimited) => {
                 let denied = (&*account, Error::LoginLimited);

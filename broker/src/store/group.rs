@@ -12,11 +12,12 @@ use super::audit::chained;
 use super::changes::Changes;
 use super::engine::{Conn, Tx};
 use super::error::{Error, Result};
-use super::lane::{Decision, Shared, Verdict, Waiting};
+use super::lane::{Opening, Shared, Verdict, Waiting};
 use super::pending::Head;
-use super::stroke::STROKE;
+use super::stroke::{Place, STROKE};
 use crate::domain::event::Event;
 use crate::domain::ids::CredentialId;
+use crate::domain::session::MailSession;
 
 /// How many steps of the epoch are read at once; who is further behind forgets everything.
 const STEPS: i64 = 4096;
@@ -44,9 +45,11 @@ async fn in_one_stroke(
     group: &mut [Waiting],
 ) -> Result<bool> {
     // A session may be one too many, and a chain without a record has no head to move.
-    let opens = |it: &Waiting| it.decision.session.is_some();
+    let limited = |it: &Waiting| {
+        it.decision.opening.as_ref().is_some_and(|opening| !opening.limits.is_none())
+    };
     let Some(from) = head.as_ref().filter(|head| head.sequence > 0) else { return Ok(false) };
-    if !shared.rules.heeds_epoch || group.len() > STROKE || group.iter().any(opens) {
+    if !shared.rules.heeds_epoch || group.len() > STROKE || group.iter().any(limited) {
         return Ok(false);
     }
     // Known before anything is judged by it: what is learned meanwhile only makes the judgement stricter.
@@ -54,8 +57,8 @@ async fn in_one_stroke(
     judge(&shared.changes, group);
     let events = standing(group);
     let records = chained(&shared.chain, from, &events);
-    let place = (shared.chain.as_str(), from, epoch);
-    if events.is_empty() || !conn.record_in_one_stroke(place, &records).await? {
+    let place = Place { chain: &shared.chain, from, epoch };
+    if events.is_empty() || !conn.record_in_one_stroke(place, &records, &opened(group)).await? {
         return Ok(false);
     }
     let end = records.into_iter().last().map(|record| record.end);
@@ -88,9 +91,7 @@ async fn step_by_step(
         }
     };
     let end = tx.extend_chain(&shared.chain, &from, &events).await?;
-    let sessions = group.iter().filter(|it| it.verdict == Verdict::Stands);
-    let sessions: Vec<_> = sessions.filter_map(|it| it.decision.session.as_ref()).collect();
-    tx.insert_mail_sessions(&sessions).await?;
+    tx.insert_mail_sessions(&opened(group)).await?;
     let conn = tx.commit().await?;
     *head = Some(end);
     Ok(conn)
@@ -110,12 +111,17 @@ fn standing(group: &[Waiting]) -> Vec<&Event> {
     standing.map(|it| &it.decision.event).collect()
 }
 
+fn opened(group: &[Waiting]) -> Vec<&MailSession> {
+    let standing = group.iter().filter(|it| it.verdict == Verdict::Stands);
+    standing.filter_map(|it| it.decision.opening.as_ref().map(|opening| &opening.session)).collect()
+}
+
 /// Sends back the sessions that are too many for their credential. Brokers that open one at the same instant do not see each
 /// other's: a limit can be exceeded by as many as there are other brokers.
 async fn limit(tx: &mut Tx, group: &mut [Waiting]) -> Result<()> {
     let mut opened: HashMap<CredentialId, (i64, i64)> = HashMap::new();
     for waiting in group.iter_mut().filter(|it| it.verdict == Verdict::Stands) {
-        let Decision { session: Some(session), limits, .. } = &*waiting.decision else { continue };
+        let Some(Opening { session, limits }) = &waiting.decision.opening else { continue };
         if limits.is_none() {
             continue;
         }

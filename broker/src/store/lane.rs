@@ -47,8 +47,15 @@ pub struct Decision {
     /// The record of it.
     pub event: Event,
     /// The session that it opens.
-    pub session: Option<MailSession>,
-    /// How much the session's credential may be used.
+    pub opening: Option<Opening>,
+}
+
+/// A session that is to be opened.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The session.
+    pub session: MailSession,
+    /// How much its credential may be used.
     pub limits: Limits,
 }
 

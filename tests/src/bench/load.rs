@@ -174,7 +174,8 @@ impl Target {
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<Channel> {
+/// A connection, however long the server takes to come up.
+pub(super) async fn connect(address: SocketAddr) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
     let began = Instant::now();
     loop {

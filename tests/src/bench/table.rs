@@ -190,9 +190,9 @@ fn guessing(seen: &Value, engine: &str) -> Vec<String> {
         line(
             &format!("  beside {} adapters that guess", seen["adapters"]),
             &format!(
-                "{}   {} guesses/s, {:.2} cores of the broker, {:.1} busy in all",
+                "{}   {:.0} guesses/s, {:.2} cores of the broker, {:.1} busy in all",
                 logins("honest_beside"),
-                seen["guesses_per_second"],
+                number(&seen["guesses_per_second"]),
                 number(&seen["broker_cores"]),
                 number(&seen["machine_cores"])
             ),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use e2e::bench::{Part, Plan, measure, serve_echo, table};
+use e2e::bench::{Part, Plan, attack, measure, serve_echo, table};
 
 /// Measures calls, refreshes, the schedule, relayed mail, revocation, guessing, keys and build times against their baselines.
 #[derive(Debug, Parser)]
@@ -47,6 +47,9 @@ struct Arguments {
     /// For its own use: serve the echo
     #[arg(long, hide = true, num_args = 2, value_names = ["ADDRESS", "FILE"])]
     echo: Vec<String>,
+    /// For its own use: guess as standard input says
+    #[arg(long, hide = true)]
+    attack: bool,
 }
 
 #[tokio::main]
@@ -55,6 +58,9 @@ async fn main() -> Result<()> {
     let Arguments { json, build, real, only, seconds, accounts, rows, megabytes, .. } = arguments;
     let (guess_seconds, sessions) = (arguments.guess_seconds, arguments.sessions);
     let echo = arguments.echo;
+    if arguments.attack {
+        return attack().await;
+    }
     if let [address, file] = &echo[..] {
         return serve_echo(address.parse::<SocketAddr>()?, &PathBuf::from(file)).await;
     }

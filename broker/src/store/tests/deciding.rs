@@ -10,11 +10,13 @@ use super::engines::{Home, each_engine};
 use super::samples::*;
 use super::writing::hold_after;
 use crate::domain::caller::Caller;
+use crate::domain::credential::Limits;
 use crate::domain::event::Record;
+use crate::domain::session::MailSession;
 use crate::store::engine::run;
 use crate::store::lane::Rules;
 use crate::store::{
-    Changed, Decision, Error, OWN_CHAIN, RELAXED_LAG, Sight, Store, Verdict, first_break,
+    Changed, Decision, Error, OWN_CHAIN, Opening, RELAXED_LAG, Sight, Store, Verdict, first_break,
 };
 use crate::tasks::Tasks;
 
@@ -23,6 +25,12 @@ const STRICT: Rules = Rules { heeds_epoch: true, relaxed_lag: RELAXED_LAG };
 
 /// A look that stays good for the whole test, however slow the machine is.
 const PATIENT: Rules = Rules { heeds_epoch: true, relaxed_lag: Duration::from_secs(3600) };
+
+/// The opening of a session that may be opened any number of times.
+fn unlimited(session: MailSession) -> Opening {
+    let session = MailSession { upstream: String::new(), bytes_up: 0, bytes_down: 0, ..session };
+    Opening { session, limits: Limits::default() }
+}
 
 async fn opened(home: &Home, chain: &str, rules: Rules) -> Store {
     Store::open_by(&home.settings, (chain, rules), &Tasks::new()).await.unwrap()
@@ -152,7 +160,7 @@ each_engine! {
         let (caller, _) = known_caller(&store).await;
         let (_, account) = settled(&store).await;
         let twice = session(&caller, &credential(&account, "abc"));
-        let opening = |called| Decision { session: Some(twice.clone()), ..decision(called, &[]) };
+        let opening = |called| Decision { opening: Some(unlimited(twice.clone())), ..decision(called, &[]) };
         store.decide(opening("first")).await.unwrap();
         let release = hold(&store, &tasks).await;
         let bad = opening("bad");
@@ -172,12 +180,12 @@ each_engine! {
         let credential = credential(&account, "abc");
         let row = guard(&credential);
         store.write(move |tx| Box::pin(async move { tx.insert_credential(&row).await })).await.unwrap();
-        let opening = |session| Decision { session: Some(session), ..decision("ann", &[seen]) };
+        let opening = |session| Decision { opening: Some(unlimited(session)), ..decision("ann", &[seen]) };
         let mut opened = Vec::new();
         for _ in 0..3 {
-            let session = session(&caller, &credential);
-            opened.push(session.clone());
-            assert_eq!(store.decide(opening(session)).await, Ok(Verdict::Stands));
+            let opening = opening(session(&caller, &credential));
+            opened.extend(opening.opening.as_ref().map(|it| it.session.clone()));
+            assert_eq!(store.decide(opening).await, Ok(Verdict::Stands));
         }
         revoke(&store, &caller).await;
         let late = session(&caller, &credential);

@@ -308,12 +308,7 @@ pub(super) fn event(account: &str) -> Event {
 
 /// A token that was handed out, on what was looked at.
 pub(super) fn decision(account: &str, basis: &[Sight]) -> Decision {
-    Decision {
-        basis: basis.to_vec(),
-        event: event(account),
-        session: None,
-        limits: Limits::default(),
-    }
+    Decision { basis: basis.to_vec(), event: event(account), opening: None }
 }
 
 /// Stores an app and an account of it.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::engines::{Home, each_engine};
-use super::samples::decision;
+use super::samples::{account, app, caller, credential, decision, session};
+use crate::domain::session::MailSession;
 use crate::store::audit::chained;
 use crate::store::engine::Conn;
 use crate::store::pending::Head;
 use crate::store::sqlite::Opened;
-use crate::store::stroke::STROKE;
+use crate::store::stroke::{Place, STROKE};
 use crate::store::{OWN_CHAIN, Settings, Store, postgres, sqlite};
 use crate::tasks::Tasks;
 
@@ -21,6 +22,23 @@ async fn left_behind(home: &Home) -> Head {
     drop(store);
     assert!(tasks.drain(Duration::from_secs(20)).await);
     Head { sequence, hash }
+}
+
+/// Sessions that were just opened, by nobody in particular.
+fn new_sessions(count: usize) -> Vec<MailSession> {
+    let (caller, account) = (caller("door"), account(&app("shop"), "ann"));
+    let credential = credential(&account, "abc");
+    let new = |_| MailSession {
+        upstream: String::new(),
+        bytes_up: 0,
+        bytes_down: 0,
+        ..session(&caller, &credential)
+    };
+    (0..count).map(new).collect()
+}
+
+fn refs(sessions: &[MailSession]) -> Vec<&MailSession> {
+    sessions.iter().collect()
 }
 
 async fn desk(home: &Home) -> (Conn, Opened) {
@@ -42,14 +60,19 @@ each_engine! {
             let all: Vec<_> =
                 (0..size).map(|it| decision(&format!("ann-{it}"), &[]).event).collect();
             let records = chained(OWN_CHAIN, &head, &all.iter().collect::<Vec<_>>());
-            let place = (OWN_CHAIN, &head, epoch);
-            assert_eq!(conn.record_in_one_stroke(place, &records).await, Ok(true), "{size}");
+            let place = Place { chain: OWN_CHAIN, from: &head, epoch };
+            let sessions = new_sessions(size - size / 3);
+            let written = conn.record_in_one_stroke(place, &records, &refs(&sessions)).await;
+            assert_eq!(written, Ok(true), "{size}");
             head = records.last().unwrap().end.clone();
             let end = conn.audit_head(OWN_CHAIN).await.unwrap();
             assert_eq!(end, (head.sequence, head.hash.clone()));
             let read = conn.audit_after(OWN_CHAIN, before).await.unwrap();
             let read: Vec<_> = read.into_iter().map(|record| record.event).collect();
             assert_eq!(read, all);
+            for session in sessions {
+                assert_eq!(conn.mail_session(session.id).await, Ok(Some(session)));
+            }
             before = head.sequence;
         }
     }
@@ -60,16 +83,24 @@ each_engine! {
         let epoch = conn.rights_epoch().await.unwrap();
         let elsewhere = Head { sequence: head.sequence + 1, hash: vec![1; 32] };
         let event = decision("ann", &[]).event;
+        let sessions = new_sessions(2);
         for (from, epoch) in [(&head, epoch - 1), (&head, epoch + 1), (&elsewhere, epoch)] {
             let records = chained(OWN_CHAIN, from, &[&event, &event, &event]);
-            let place = (OWN_CHAIN, from, epoch);
-            assert_eq!(conn.record_in_one_stroke(place, &records).await, Ok(false));
+            let place = Place { chain: OWN_CHAIN, from, epoch };
+            for sessions in [&[][..], &refs(&sessions)] {
+                let written = conn.record_in_one_stroke(place, &records, sessions).await;
+                assert_eq!(written, Ok(false));
+            }
+        }
+        for session in &sessions {
+            assert_eq!(conn.mail_session(session.id).await, Ok(None));
         }
         let end = conn.audit_head(OWN_CHAIN).await.unwrap();
         assert_eq!(end, (head.sequence, head.hash.clone()));
         assert_eq!(conn.audit_after(OWN_CHAIN, head.sequence).await, Ok(Vec::new()));
         let records = chained(OWN_CHAIN, &head, &[&event]);
-        let place = (OWN_CHAIN, &head, epoch);
-        assert_eq!(conn.record_in_one_stroke(place, &records).await, Ok(true), "and goes on");
+        let place = Place { chain: OWN_CHAIN, from: &head, epoch };
+        let written = conn.record_in_one_stroke(place, &records, &refs(&sessions[..1])).await;
+        assert_eq!(written, Ok(true), "and goes on");
     }
 }
