@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use token_broker::assemble::{self, Core, NewInstance};
 use token_broker::{config, telemetry};
+
+/// What a call makes is freed by another thread often: glibc's allocator takes a lock for that, and spends a fifth of the
+/// processor on it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Keeps refresh tokens safe and hands out access tokens.
 #[derive(Parser)]

@@ -27,6 +27,7 @@ mod group;
 mod keys;
 mod lane;
 mod ledger;
+mod lowest;
 mod many;
 mod migrations;
 mod open_sessions;
@@ -219,7 +220,7 @@ impl Store {
         self.lane.decide_relaxed(Box::new(decision))
     }
 
-    /// How long the last group of decisions took to commit; `None` if one that came now would be refused with
+    /// How long the quickest group of decisions took to commit of late; `None` if one that came now would be refused with
     /// [`Error::Busy`].
     pub fn commit_time(&self) -> Option<Duration> {
         self.lane.commit_time()

@@ -4,6 +4,7 @@
 //! load generator, and the load of the machine is printed too. Nothing is asserted. Next: [`calls`], [`refresh`],
 //! [`schedule`], [`relay`], [`revoke`], [`guess`], [`keys`], [`build`].
 
+mod apart;
 mod attack;
 mod build;
 mod calls;
@@ -12,6 +13,7 @@ mod guess;
 mod keys;
 mod load;
 mod machine;
+mod prober;
 mod progress;
 mod refresh;
 mod relay;
@@ -26,6 +28,7 @@ use crate::world::Engine;
 
 pub use attack::attack;
 pub use calls::serve_echo;
+pub use prober::probe;
 pub use table::table;
 
 /// A part of the bench.

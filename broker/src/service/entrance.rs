@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a call that is let in should take, apart from what the disk takes.
-const AIM: Duration = Duration::from_millis(8);
+const AIM: Duration = Duration::from_millis(12);
 /// So many are let in however slow it goes.
 const LEAST: i64 = 256;
 /// And no more than so many, however short the crowd may stay.
@@ -29,7 +29,8 @@ const SHARE: u64 = 16;
 /// And at no less than so many a second.
 const LEAST_BACK: u64 = 200;
 
-/// How the decision lane is doing: `None` if its queue is full, else how long a commit takes.
+/// How the decision lane is doing: `None` if its queue is full, else how long a commit takes at best. Not how long the last one
+/// took: the more are let in, the more share a commit, and the longer it takes.
 type Lane = dyn Fn() -> Option<Duration> + Send + Sync;
 
 /// Microseconds since the start.
@@ -260,7 +261,7 @@ mod tests {
         scene.answer(&mut places, 0);
         assert_eq!(scene.places(), MOST, "it may be gone soon");
         scene.answer(&mut places, 6000);
-        assert!((LEAST + 1..=490).contains(&scene.places()), "{} in 8 ms", scene.places());
+        assert!((LEAST + 1..=730).contains(&scene.places()), "{} in 12 ms", scene.places());
         entrance.enter().unwrap_err();
         places.truncate(10);
         entrance.enter().unwrap();

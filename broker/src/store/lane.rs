@@ -24,6 +24,7 @@ use super::desk::Desk;
 use super::engine::Conn;
 use super::error::{Error, Result};
 use super::group::{look, transact};
+use super::lowest::Lowest;
 use super::pending::Head;
 use crate::domain::credential::Limits;
 use crate::domain::event::Event;
@@ -112,6 +113,8 @@ pub(super) struct Shared {
     looked: AtomicU64,
     /// How long the last group took, in microseconds.
     took: AtomicU64,
+    /// How long the quickest one took of late.
+    quickest: Lowest,
 }
 
 /// A decision in the queue; nobody waits for its end in the relaxed mode.
@@ -144,6 +147,7 @@ pub(super) fn lane(
         born: Instant::now(),
         looked: AtomicU64::new(0),
         took: AtomicU64::new(0),
+        quickest: Lowest::new(),
     });
     let clerk = Clerk { desk, queue, shared: Arc::clone(&shared), head: None };
     (Lane { queue: sender, shared }, clerk)
@@ -178,10 +182,10 @@ impl Lane {
         if self.shared.rules.heeds_epoch { look(conn, &self.shared.changes).await } else { Ok(()) }
     }
 
-    /// How long the last group took, unless whoever comes now would be refused.
+    /// How long the quickest group took of late, unless whoever comes now would be refused.
     pub(super) fn commit_time(&self) -> Option<Duration> {
-        let took = Duration::from_micros(self.shared.took.load(Ordering::Relaxed));
-        (self.queue.capacity() > 0).then_some(took)
+        let quickest = Duration::from_micros(self.shared.quickest.get().unwrap_or_default());
+        (self.queue.capacity() > 0).then_some(quickest)
     }
 
     /// What is known of the epoch.
@@ -267,7 +271,9 @@ impl Clerk {
             let end = desk.work(|conn| transact(conn, &shared, head, part)).await;
             if end.is_ok() {
                 shared.looked.store(looked.max(1), Ordering::Release);
-                shared.took.store(micros(began.elapsed()), Ordering::Relaxed);
+                let took = micros(began.elapsed());
+                shared.took.store(took, Ordering::Relaxed);
+                shared.quickest.note(took, shared.now());
                 metrics::decided(group.len(), self.queue.len(), began.elapsed());
                 return Ok(());
             }

@@ -1,29 +1,25 @@
 //! The attack of [`super::guess`]: adapters that guess at their pace and do not wait as they are told.
 //!
 //! The guesses are what a broker checks at full length: the id of a real credential with a wrong secret, each another, from many
-//! networks. It is this program, started again, in the scheduler's idle class: it stands for fifty machines and takes no time from
-//! the broker. It guesses until its standard input ends.
+//! networks. It runs [`apart`], in the scheduler's idle class: it stands for fifty machines and takes no time from the broker.
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use token_broker_client::v1;
 use tokenbroker_proto::v1::mail_login_service_client::MailLoginServiceClient;
 use tokenbroker_proto::v1::open_session_response::Outcome as Answer;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 
+use super::apart;
 use super::load::connect;
 use crate::timing::with_other_secret;
 use crate::world::ALICE;
@@ -59,50 +55,12 @@ pub(super) struct Outcome {
     pub(super) seconds: f64,
 }
 
-/// The process that guesses.
-#[derive(Debug)]
-pub(super) struct Attacker {
-    child: Child,
-    said: Lines<BufReader<ChildStdout>>,
-}
-
-impl Attacker {
-    /// Starts an attack and waits until it is at its pace.
-    pub(super) async fn start(attack: &Attack) -> Result<Self> {
-        let mut child = Command::new("chrt")
-            .args(["--idle", "0"])
-            .arg(std::env::current_exe()?)
-            .arg("--attack")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("start chrt (of util-linux)")?;
-        let plan = serde_json::to_string(attack)? + "\n";
-        child.stdin.as_mut().context("no input")?.write_all(plan.as_bytes()).await?;
-        let said = child.stdout.take().context("no output")?;
-        let mut attacker = Self { child, said: BufReader::new(said).lines() };
-        ensure!(attacker.said.next_line().await?.is_some(), "the attack did not begin");
-        Ok(attacker)
-    }
-
-    /// Ends it.
-    pub(super) async fn stop(mut self) -> Result<Outcome> {
-        drop(self.child.stdin.take());
-        let outcome = self.said.next_line().await?.context("the attack failed")?;
-        ensure!(self.child.wait().await?.success(), "the attack failed");
-        Ok(serde_json::from_str(&outcome)?)
-    }
-}
-
-/// Guesses as standard input says, until that ends; prints a line at the start and the outcome at the end.
+/// Guesses, in a process [`apart`].
 ///
 /// # Errors
 /// A guess is let in, or the broker is away.
 pub async fn attack() -> Result<()> {
-    let mut plan = String::new();
-    std::io::stdin().read_line(&mut plan)?;
-    let Attack { broker, keys, password } = serde_json::from_str(&plan)?;
+    let Attack { broker, keys, password } = apart::plan()?;
     let mut guessers = JoinSet::new();
     let counts = Arc::new(Counts::default());
     let of = u32::try_from(keys.len() * AT_ONCE)?;
@@ -116,20 +74,14 @@ pub async fn attack() -> Result<()> {
         }
     }
     tokio::time::sleep(WARM_UP).await;
-    println("begun")?;
+    let end = apart::begun()?;
     let (began, before) = (Instant::now(), counts.now());
-    let end = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
     tokio::select! {
         ended = guessers.join_next() => bail!("a guesser ended: {ended:?}"),
-        ended = end => drop(ended??),
+        ended = end => ended?,
     }
     let (now, seconds) = (counts.now(), began.elapsed().as_secs_f64());
-    let outcome = Outcome { guesses: now.0 - before.0, shed: now.1 - before.1, seconds };
-    println(&serde_json::to_string(&outcome)?)
-}
-
-fn println(line: &str) -> Result<()> {
-    Ok(writeln!(std::io::stdout(), "{line}")?)
+    apart::ended(&Outcome { guesses: now.0 - before.0, shed: now.1 - before.1, seconds })
 }
 
 /// The time between two guesses of a lane.

@@ -13,12 +13,14 @@ use tokenbroker_proto::v1::token_service_server::{TokenService, TokenServiceServ
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use super::load::{Ask, Crowd, Target};
+use super::apart::Apart;
+use super::load::{Ask, Crowd, Seen, Target};
+use super::prober::{Probe, Probed};
 use crate::world::process::Process;
 use crate::world::{ALICE, Engine, World, ports};
 
-/// Enough to saturate either server.
-const CALLERS: usize = 256;
+/// Enough to saturate either server: with 256 a strict broker waits for its disk a tenth of the time.
+const CALLERS: usize = 448;
 /// Times as many as that when there are too many.
 const OVERLOAD: usize = 10;
 
@@ -36,7 +38,10 @@ pub(super) async fn measure(seconds: u64) -> Result<Value> {
     let strict = tokens.run(full).await?;
     let half = Crowd { rate: Some(strict.per_second() / 2.0), ..full };
     let half = tokens.run(half).await?;
+    let probe = Probe { broker: tokens.addresses[0], key: tokens.key.to_str()?.to_owned() };
+    let prober = Apart::start("--probe", &probe, false).await?;
     let crowd = tokens.run(Crowd { callers: CALLERS * OVERLOAD, ..full }).await?;
+    let Probed { answered, refused } = prober.stop().await?;
     let opened = sessions.run(full).await?;
     world.end().await?;
 
@@ -51,6 +56,7 @@ pub(super) async fn measure(seconds: u64) -> Result<Value> {
         "ratio": strict.per_second() / bare.per_second(),
         "half_load": half.figures(),
         "overload": crowd.figures(),
+        "overload_prober": Seen::of(answered, refused, span).figures(),
         "ratio_overload": crowd.per_second() / strict.per_second(),
         "open_session": opened.figures(),
         "relaxed": relaxed.figures(),

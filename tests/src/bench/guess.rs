@@ -11,7 +11,8 @@ use token_broker_client::v1::{CallerRole, MailProtocol};
 use token_broker_client::{MailLogin, Options, Verdict, v1};
 use tokio::task::JoinSet;
 
-use super::attack::{Attack, Attacker, Outcome};
+use super::apart::Apart;
+use super::attack::{Attack, Outcome};
 use super::database::Database;
 use super::load::Seen;
 use super::machine;
@@ -51,7 +52,7 @@ pub(super) async fn measure(engine: Engine, seconds: u64) -> Result<Value> {
     let mut database = Database::of(&world.house).await?;
     let before = database.number(REFUSED).await?;
     let attack = Attack { broker: world.house.doors().grpc, keys, password: password.clone() };
-    let attacker = Attacker::start(&attack).await?;
+    let attacker = Apart::start("--attack", &attack, true).await?;
     let broker = *world.house.process_ids().first().context("no broker")?;
     let spent = machine::processor_seconds(broker)?;
     let busy = (machine::busy_seconds()?, Instant::now());
@@ -116,5 +117,5 @@ async fn honest_logins(door: &MailLogin, password: &str, span: Duration) -> Resu
     while let Some(ended) = running.join_next().await {
         micros.push(ended??);
     }
-    Ok(Seen::new(micros, span))
+    Ok(Seen::of(micros, Vec::new(), span))
 }

@@ -199,10 +199,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Calls of a while that were all answered, after so many microseconds each.
-    pub(super) fn new(mut answered: Vec<u64>, span: Duration) -> Self {
+    /// Calls of a while that were answered or refused, after so many microseconds each.
+    pub(super) fn of(mut answered: Vec<u64>, mut refused: Vec<u64>, span: Duration) -> Self {
         answered.sort_unstable();
-        Self { answered, span, ..Self::default() }
+        refused.sort_unstable();
+        Self { answered, refused, span, ..Self::default() }
     }
 
     /// So many percent of them took no more milliseconds than this.
@@ -227,6 +228,7 @@ impl Seen {
             "p50_ms": at(&self.answered, 50),
             "p99_ms": at(&self.answered, 99),
             "refused": self.refused.len(),
+            "refused_p50_ms": at(&self.refused, 50),
             "refused_p99_ms": at(&self.refused, 99),
         })
     }

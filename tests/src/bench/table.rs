@@ -50,10 +50,13 @@ fn calls(calls: &Value) -> Vec<String> {
     };
     let ratio =
         |key: &str, of: &str| line("  ratio", &format!("{:>8.2} of {of}", number(&calls[key])));
+    let probed = &calls["overload_prober"];
     let refused = format!(
-        "{:>8} refused, p99 {:.2} ms",
+        "{:>8} refused; to one who only asks a hundred times a second {} of them, p50 {:.2} ms, p99 {:.2} ms",
         calls["overload"]["refused"],
-        number(&calls["overload"]["refused_p99_ms"])
+        probed["refused"],
+        number(&probed["refused_p50_ms"]),
+        number(&probed["refused_p99_ms"])
     );
     let mut lines = vec![
         of("bare tonic echo, same answer", &calls["echo"]),

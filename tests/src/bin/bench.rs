@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use e2e::bench::{Part, Plan, attack, measure, serve_echo, table};
+use e2e::bench::{Part, Plan, attack, measure, probe, serve_echo, table};
 
 /// Measures calls, refreshes, the schedule, relayed mail, revocation, guessing, keys and build times against their baselines.
 #[derive(Debug, Parser)]
@@ -50,6 +50,9 @@ struct Arguments {
     /// For its own use: guess as standard input says
     #[arg(long, hide = true)]
     attack: bool,
+    /// For its own use: ask now and then as standard input says
+    #[arg(long, hide = true)]
+    probe: bool,
 }
 
 #[tokio::main]
@@ -60,6 +63,9 @@ async fn main() -> Result<()> {
     let echo = arguments.echo;
     if arguments.attack {
         return attack().await;
+    }
+    if arguments.probe {
+        return probe().await;
     }
     if let [address, file] = &echo[..] {
         return serve_echo(address.parse::<SocketAddr>()?, &PathBuf::from(file)).await;
