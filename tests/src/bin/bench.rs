@@ -9,6 +9,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 use e2e::bench::{Part, Plan, attack, measure, probe, serve_echo, table};
+use mimalloc::MiMalloc;
+
+/// The broker's own, so that the echo has it too, and thousands of callers cost no more than a few.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures calls, refreshes, the schedule, relayed mail, revocation, guessing, keys and build times against their baselines.
 #[derive(Debug, Parser)]
