@@ -13,7 +13,6 @@ mod charts;
 mod consents;
 mod convert;
 mod credentials;
-mod draining;
 mod keys;
 mod listen;
 mod mail;

@@ -63,6 +63,9 @@ const LIST: &[u8] = b"l";
 #[derive(Clone)]
 pub struct Canonical(Parts);
 
+/// Bytes that most rows take.
+const ROW: usize = 640;
+
 impl Canonical {
     /// The canonical form of `row`.
     pub fn of<T: Rights>(row: &T) -> Self {
@@ -72,7 +75,8 @@ impl Canonical {
 
     /// Begins the row `row` of `table` in its `version`, which must be raised with each change of the rights.
     pub fn new(table: &'static str, row: [u8; 16], version: u64) -> Self {
-        Self(Parts::new(FORMAT).with(table.as_bytes()).with(&row).with(&version.to_be_bytes()))
+        let parts = Parts::with_room(FORMAT, ROW);
+        Self(parts.with(table.as_bytes()).with(&row).with(&version.to_be_bytes()))
     }
 
     /// A text column, or `None` for null.

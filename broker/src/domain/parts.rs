@@ -10,7 +10,12 @@ pub(crate) struct Parts(Vec<u8>);
 impl Parts {
     /// Begins with the name of the format, so that no two uses can be taken for each other.
     pub(crate) fn new(format: &str) -> Self {
-        Self(Vec::with_capacity(128)).with(format.as_bytes())
+        Self::with_room(format, 128)
+    }
+
+    /// The same, with room for so many bytes before it has to grow.
+    pub(crate) fn with_room(format: &str, bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes)).with(format.as_bytes())
     }
 
     /// Adds one part: its length in bytes as 8 bytes, big-endian, then the bytes.

@@ -1,9 +1,10 @@
-//! Bounds the calls in hand, so that an overloaded broker goes on doing what it can and says so to the others at once.
+//! Bounds the calls in hand and refuses new ones while the process drains, so that an overloaded broker goes on doing what it
+//! can and says so to the others at once.
 //!
 //! Never reads what it refuses: neither body nor key. Invariant: a call that finds no room, here or at
-//! [`Entrance`], is refused with UNAVAILABLE and when to come again before anything is spent on it; those that have begun are
-//! brought to their end. The admin plane is not refused: that is what an operator needs in that hour. Next: `measure.rs`
-//! counts the refusals too.
+//! [`Entrance`], or a broker that drains, is refused with UNAVAILABLE and when to come again before anything is spent on it, so
+//! that clients go to another broker or come back; those that have begun are brought to their end. The admin plane is not
+//! refused: that is what an operator needs in that hour. Next: `measure.rs` counts the refusals too; `service/drain.rs` drains.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Layer;
 
 use super::status;
-use crate::service::{Entrance, Error, Place, Service};
+use crate::service::{Drain, Entrance, Error, LetIn, Place, Service};
 use crate::telemetry::metrics;
 
 /// Calls in hand, over all connections of a door, at work or waiting for a provider. A refresh keeps its callers waiting for
@@ -36,8 +37,16 @@ pub(super) fn can_go_elsewhere(path: &str) -> bool {
 /// Puts [`Bounded`] around a server.
 #[derive(Clone)]
 pub(super) struct Room {
+    drain: Drain,
     entrance: Entrance,
     calls: Arc<Semaphore>,
+}
+
+/// A call that was let in, until it has been answered.
+struct InHand {
+    _call: LetIn,
+    _place: Place,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// A server that takes no more calls than it can hold.
@@ -50,17 +59,23 @@ pub(super) struct Bounded<S> {
 impl Room {
     /// Room for the calls of one door.
     pub(super) fn before(service: &Service) -> Self {
-        Self::of(CALLS, service.entrance().clone())
+        Self::of(CALLS, service.drain().clone(), service.entrance().clone())
     }
 
-    fn of(calls: usize, entrance: Entrance) -> Self {
-        Self { entrance, calls: Arc::new(Semaphore::new(calls)) }
+    fn of(calls: usize, drain: Drain, entrance: Entrance) -> Self {
+        Self { drain, entrance, calls: Arc::new(Semaphore::new(calls)) }
     }
 
-    /// A place at work and one in hand, or when to come again.
-    fn enter(&self) -> Result<(Place, OwnedSemaphorePermit), Duration> {
-        let in_hand = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| CROWDED)?;
-        Ok((self.entrance.enter()?, in_hand))
+    /// A place at work and one in hand.
+    fn enter(&self) -> Result<InHand, Error> {
+        let call = self.drain.enter().ok_or_else(Error::draining)?;
+        let full = |retry_after| {
+            metrics::shed();
+            Error::Overloaded { retry_after }
+        };
+        let permit = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| full(CROWDED))?;
+        let place = self.entrance.enter().map_err(full)?;
+        Ok(InHand { _call: call, _place: place, _permit: permit })
     }
 }
 
@@ -91,18 +106,17 @@ where
         if !can_go_elsewhere(request.uri().path()) {
             return Box::pin(self.inner.call(request));
         }
-        let place = match self.room.enter() {
-            Ok(place) => place,
-            Err(retry_after) => {
-                metrics::shed();
-                let refusal = status::of(&Error::Overloaded { retry_after }).into_http();
+        let in_hand = match self.room.enter() {
+            Ok(in_hand) => in_hand,
+            Err(error) => {
+                let refusal = status::of(&error).into_http();
                 return Box::pin(std::future::ready(Ok(refusal)));
             }
         };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            drop(place);
+            drop(in_hand);
             answer
         })
     }
@@ -139,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn t34_who_finds_no_room_is_refused_at_once_and_told_when_to_come_again() {
-        let room = Room::of(1, open());
+        let room = Room::of(1, Drain::default(), open());
         let (release, released) = oneshot::channel::<()>();
         let mut released = Some(released);
         let inner = service_fn(move |_: Request<()>| {
@@ -161,7 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_its_client_gave_up_makes_room() {
-        let room = Room::of(1, open());
+        let room = Room::of(1, Drain::default(), open());
         let inner = service_fn(|_: Request<()>| {
             std::future::pending::<Result<Response<String>, Infallible>>()
         });
@@ -171,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_of_decisions_refuses_at_the_door() {
-        let room = Room::of(9, Entrance::new(|| None));
+        let room = Room::of(9, Drain::default(), Entrance::new(|| None));
         assert_eq!(code(&ask(&room, TOKEN).await), Some("14"));
         assert_eq!(code(&ask(&room, ADMIN).await), None);
     }

@@ -23,7 +23,6 @@ use tonic::transport::{Error, Server};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use super::draining::Admit;
 use super::listen::{DoorTls, incoming};
 use super::measure::Measure;
 use super::room::Room;
@@ -94,7 +93,7 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let (room, drain) = (Room::before(&door.service), door.service.drain().clone());
     let (routes, health) = routes(door, plane, reflection).await;
-    drop(tasks.spawn(tell_health(health, drain.clone(), tasks.clone())));
+    drop(tasks.spawn(tell_health(health, drain, tasks.clone())));
     let connections = incoming(listener, tls, tasks);
     Server::builder()
         .timeout(CALL)
@@ -105,7 +104,6 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .http2_max_header_list_size(16 * 1024)
         .layer(Measure)
-        .layer(Admit(drain))
         .layer(room)
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, tasks.stopping())

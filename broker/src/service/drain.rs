@@ -1,7 +1,7 @@
 //! Taking this process out of service, and back.
 //!
 //! Never ends what runs and never stops the admin plane. Invariant: after the answer no new call of a service or an adapter is
-//! let in and no scheduled refresh starts; nothing of it is stored, so a restart serves again. Next: `grpc/draining.rs`
+//! let in and no scheduled refresh starts; nothing of it is stored, so a restart serves again. Next: `grpc/room.rs`
 //! refuses, `presence` tells the others.
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@
 //! nothing. The texts differ between the engines, as those of `many.rs` do: SQLite runs several statements as one, PostgreSQL
 //! writes in a subquery and takes columns as arrays. Next: `lane.rs`, which takes the long way when this cannot.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sqlx::{PgConnection, SqliteConnection};
 
@@ -136,23 +136,38 @@ async fn on_sqlite(
         query = query.bind(None::<i64>);
     }
     query = query.bind(place.chain);
+    let mut texts: [Again; 7] = Default::default();
     for Chained { event, end } in records {
+        let [what, project, actor, account, subject, address, detail] = &mut texts;
         query = query
             .bind(end.sequence)
             .bind(event.at.millis())
-            .bind(event.what.as_str())
-            .bind(event.project.as_str())
-            .bind(event.actor.as_str())
-            .bind(event.account.as_str())
-            .bind(event.subject.as_str())
+            .bind(what.text(event.what.as_str()))
+            .bind(project.text(&event.project))
+            .bind(actor.text(&event.actor))
+            .bind(account.text(&event.account))
+            .bind(subject.text(&event.subject))
             .bind(i64::from(event.granted))
             .bind(i64::from(event.reason))
-            .bind(event.address.as_str())
-            .bind(event.detail.as_str())
+            .bind(address.text(&event.address))
+            .bind(detail.text(&event.detail))
             .bind(end.hash.as_slice());
     }
     let (written,) = query.fetch_one(wire).await?;
     Ok(written.unsigned_abs())
+}
+
+/// A column in which the same text comes again and again: it is made once.
+#[derive(Default)]
+struct Again(Option<Arc<str>>);
+
+impl Again {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        match &self.0 {
+            Some(last) if **last == *text => Arc::clone(last),
+            _ => Arc::clone(self.0.insert(text.into())),
+        }
+    }
 }
 
 async fn on_postgres(

@@ -20,7 +20,7 @@ use crate::world::process::Process;
 use crate::world::{ALICE, Engine, World, ports};
 
 /// Enough to saturate either server: with 256 a strict broker waits for its disk a tenth of the time.
-const CALLERS: usize = 448;
+const CALLERS: usize = 512;
 /// Times as many as that when there are too many.
 const OVERLOAD: usize = 10;
 
