@@ -34,7 +34,7 @@ Exit codes:
   4  the mailbox owner has to consent, or did not in time
   5  temporarily not possible; try again
   6  the broker cannot be reached
-  7  `account doctor` or `key reseal` found something that somebody has to mend";
+  7  `account doctor`, `account revoke-all` or `key reseal` found something that somebody has to mend";
 
 /// Operates a Token Broker: OAuth apps, mail accounts, proxy credentials, callers.
 #[derive(Debug, Parser)]

@@ -20,6 +20,7 @@ pub(crate) mod consent;
 pub(crate) mod credential;
 pub(crate) mod drain;
 pub(crate) mod key;
+mod revoke_all;
 pub(crate) mod session;
 mod status;
 pub(crate) mod token;

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use console::Term;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -60,6 +61,19 @@ impl Output {
     pub(crate) fn note(&self, text: &str) {
         // A tool without stderr still does its work.
         let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// A bar on stderr, for people at a terminal.
+    pub(crate) fn bar(&self, what: &str, total: u64) -> ProgressBar {
+        if self.json {
+            return ProgressBar::hidden();
+        }
+        let template = format!("{{wide_bar}} {{human_pos}} of {{human_len}} {what}, {{eta}}");
+        let bar = ProgressBar::new(total);
+        match ProgressStyle::with_template(&template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
     }
 
     /// Says what to do next; scripts know.

@@ -5,6 +5,7 @@ use prost_types::FieldMask;
 use token_broker_client::v1;
 
 use super::connect::{Connect, Invite};
+use super::revoke_all::{REVOKE_ALL_HELP, RevokeAll};
 use super::words::label;
 use crate::failure::Failure;
 use crate::session::{Session, all_pages};
@@ -33,6 +34,9 @@ pub(crate) enum Account {
     Update(Update),
     /// Gives the grant back to the provider and forgets its tokens
     Revoke(Which),
+    /// The same for every account: after a break-in
+    #[command(after_help = REVOKE_ALL_HELP)]
+    RevokeAll(RevokeAll),
     /// Stops handing out its tokens; nothing is forgotten
     Disable(Which),
     /// Undoes `disable`
@@ -154,6 +158,7 @@ impl Account {
             Self::Invite(invite) => return invite.run(session).await,
             Self::List(list) => return list.run(session).await,
             Self::Revoke(which) => return revoke(session, &which.account).await,
+            Self::RevokeAll(all) => return all.run(session).await,
             Self::Delete(delete) => return delete.run(session).await,
             Self::Doctor(which) => return doctor(session, &which.account).await,
             Self::Update(update) => {

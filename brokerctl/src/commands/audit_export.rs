@@ -8,7 +8,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use token_broker_client::v1;
 
@@ -68,7 +67,7 @@ pub(crate) async fn download(
 ) -> Result<u64, Failure> {
     let size = |chain: &v1::AuditChain| (chain.head_sequence - chain.floor_sequence).max(0);
     let total = all.chains.iter().map(size).sum::<i64>();
-    let bar = bar(session, u64::try_from(total).unwrap_or(0));
+    let bar = session.out.bar("records", u64::try_from(total).unwrap_or(0));
     for chain in &all.chains {
         // A chain without a head is taken as far as it goes.
         let end = if chain.head_sequence == 0 { i64::MAX } else { chain.head_sequence };
@@ -101,20 +100,6 @@ pub(crate) async fn download(
         return Err(Failure::Refused { what, remedy: "do it again".into() });
     }
     Ok(bar.position())
-}
-
-/// A bar on stderr, for people at a terminal.
-pub(crate) fn bar(session: &Session, total: u64) -> ProgressBar {
-    if session.out.is_json() {
-        return ProgressBar::hidden();
-    }
-    let style =
-        ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} records, {eta}");
-    let bar = ProgressBar::new(total);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 async fn write(

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use token_broker_client::v1;
 
-use super::audit_export::{bar, chains, download};
+use super::audit_export::{chains, download};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::proof::checkpoints::Checkpoints;
@@ -110,7 +110,7 @@ impl Verify {
 async fn by_the_broker(session: &Session) -> Result<(), Failure> {
     let mut verdicts = Vec::new();
     let mut page_token = String::new();
-    let bar = bar(session, 0);
+    let bar = session.out.bar("records", 0);
     loop {
         let ask = v1::VerifyAuditRequest { page_token };
         let page = session.admin.ask(session.admin.audit().verify_audit(ask)).await?;

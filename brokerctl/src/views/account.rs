@@ -147,3 +147,39 @@ impl View for RevokedView {
         format!("{}\n\n{provider}", self.account.draw(screen))
     }
 }
+
+/// What became of all accounts.
+#[derive(Default, Serialize)]
+pub(crate) struct RevokedAllView {
+    /// Accounts that are revoked now.
+    pub(crate) revoked: usize,
+    /// Of those, the ones whose provider did not confirm.
+    pub(crate) not_confirmed: Vec<String>,
+    /// Accounts that are as they were.
+    pub(crate) failed: Vec<NotRevoked>,
+}
+
+/// An account that could not be revoked.
+#[derive(Serialize)]
+pub(crate) struct NotRevoked {
+    pub(crate) account: String,
+    pub(crate) why: String,
+}
+
+impl View for RevokedAllView {
+    fn draw(&self, screen: &Screen) -> String {
+        let mut text = format!("{} accounts revoked", self.revoked);
+        if !self.not_confirmed.is_empty() {
+            let rows = self.not_confirmed.iter().map(|account| vec![account.clone()]).collect();
+            text += "\n\n";
+            text += &screen.table(&["NOT CONFIRMED BY THE PROVIDER"], rows, "");
+        }
+        if !self.failed.is_empty() {
+            let row = |it: &NotRevoked| vec![it.account.clone(), it.why.clone()];
+            text += "\n\n";
+            text +=
+                &screen.table(&["NOT REVOKED", "WHY"], self.failed.iter().map(row).collect(), "");
+        }
+        text
+    }
+}

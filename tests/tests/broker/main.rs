@@ -21,5 +21,6 @@ mod restart;
 mod rotation;
 mod sessions;
 mod smtp_submission;
+mod stolen;
 mod withdrawn;
 mod words;
