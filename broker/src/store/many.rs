@@ -1,7 +1,7 @@
 //! Many rows in one statement: an insert with as many groups of placeholders as there are rows.
 //!
 //! Never makes a text of user input. Invariant: rows go in chunks of powers of two up to 64, so that a connection prepares
-//! seven texts for each insert and no more. The one place where the engines' texts differ: SQLite takes `$1` for a name, and
+//! seven texts for each insert and no more. The engines' texts differ, as those of `stroke.rs` do: SQLite takes `$1` for a name, and
 //! its driver looks every name up in a list, which for hundreds of them costs more than the insert; `?` has none. Next: `audit.rs` and `sessions.rs` insert what a group of decisions leaves.
 
 use std::fmt::Write;

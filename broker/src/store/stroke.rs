@@ -5,7 +5,7 @@
 //! longer for the processor than for the disk. Never judges: whoever calls has judged by an epoch, and says by which.
 //! Invariant: either all of it is written, with the epoch and the chain in that transaction as they were said to be, or
 //! nothing. The texts differ between the engines, as those of `many.rs` do: SQLite runs several statements as one, PostgreSQL
-//! writes in a subquery and takes columns as arrays. Next: `lane.rs`, which takes the long way when this cannot.
+//! writes in a subquery and takes columns as arrays. Next: `group.rs`, which takes the long way when this cannot.
 
 use std::sync::{Arc, OnceLock};
 
