@@ -9,6 +9,7 @@
 pub mod address;
 pub mod answer;
 pub mod client;
+mod departure;
 pub mod discovery;
 mod fields;
 pub mod id_token;

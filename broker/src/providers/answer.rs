@@ -151,6 +151,7 @@ pub(super) fn no_answer(error: WireError) -> Refused {
         WireError::Forbidden(_) => (RefusalClass::AppBroken, "endpoint_refused"),
         WireError::Malformed => (RefusalClass::AppBroken, "request_malformed"),
         WireError::Connect => (RefusalClass::Transient, "connect_failed"),
+        WireError::Unsent => (RefusalClass::Transient, "unsent"),
         WireError::Deadline => (RefusalClass::Transient, "deadline"),
         WireError::Broken => (RefusalClass::Transient, "connection_broken"),
     };

@@ -193,14 +193,33 @@ async fn a_port_without_a_server_is_surely_not_the_provider() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_leaves_it_open_whether_the_token_was_spent() {
-    for act in [
-        Act::CloseBefore,
-        Act::CloseAfter,
-        Act::Say("HTTP/1.1 2".into()),
-        Act::Say("EHLO you\r\n\r\n".into()),
-    ] {
-        let expected = (RefusalClass::Transient, "connection_broken".to_owned(), Reached::Maybe);
-        assert_eq!(told(refresh(act.clone()).await), expected, "{act:?}");
+    let broken = (RefusalClass::Transient, "connection_broken".to_owned(), Reached::Maybe);
+    for act in [Act::CloseAfter, Act::Say("HTTP/1.1 2".into()), Act::Say("EHLO you\r\n\r\n".into())]
+    {
+        assert_eq!(told(refresh(act.clone()).await), broken, "{act:?}");
+    }
+    // Here it depends on who is first: the end of the connection, or the token on its way out.
+    let kept = (RefusalClass::Transient, "unsent".to_owned(), Reached::Never);
+    let met = told(refresh(Act::CloseBefore).await);
+    assert!([broken, kept].contains(&met), "{met:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_has_not_left_when_its_time_is_over_stays_here() {
+    let (short, long) = (Duration::from_millis(100), Duration::from_secs(20));
+    for (connect_deadline, arrives) in [(short, false), (long, true)] {
+        let rogue = Rogue::json(200, TOKENS).await;
+        let settings = WireSettings { connect_deadline, ..limits() };
+        let wire = Wire::new(settings, Clock::manual(NOW)).unwrap();
+        let request = http::Request::post(format!("http://{}/", rogue.at));
+        let request = request.body(b"refresh_token=r1".to_vec()).unwrap();
+        // The whole process sleeps between the decision to send and the connection.
+        let asleep = async { std::thread::sleep(Duration::from_millis(300)) };
+        let (answer, ()) = tokio::join!(wire.send(request), asleep);
+        let reached = answer.as_ref().map_or_else(|error| error.reached(), |_| Reached::Answered);
+        assert_eq!(reached == Reached::Never, !arrives, "{answer:?}");
+        let seen = rogue.requests().iter().any(|request| request.contains("refresh_token=r1"));
+        assert_eq!(seen, arrives);
     }
 }
 

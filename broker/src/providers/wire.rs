@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::domain::refusal::Reached;
 use crate::providers::address::{AddressRefused, AddressRule, GuardedResolver};
+use crate::providers::departure::{Departure, Timely};
 use crate::providers::retry_after;
 
 /// A deadline that is noticed so much too late was slept through, not waited for.
@@ -31,7 +32,7 @@ const AFTER_SLEEP: Duration = Duration::from_secs(2);
 /// Limits of the client.
 #[derive(Clone, Debug)]
 pub struct WireSettings {
-    /// From the look-up of the name to the end of the TLS handshake.
+    /// From the look-up of the name to the end of the TLS handshake. A body that has not left by then is not sent.
     pub connect_deadline: Duration,
     /// From the call to the last byte of the answer.
     pub total_deadline: Duration,
@@ -84,6 +85,9 @@ pub enum WireError {
     /// No connection: name, route, port or TLS.
     #[error("no connection to the provider")]
     Connect,
+    /// There was none in time for the body, so that it was not sent.
+    #[error("the request could not be sent in time")]
+    Unsent,
     /// The deadline passed after the request was begun.
     #[error("the provider did not answer in time")]
     Deadline,
@@ -96,7 +100,7 @@ impl WireError {
     /// Whether the request can have reached the provider.
     pub const fn reached(self) -> Reached {
         match self {
-            Self::Forbidden(_) | Self::Malformed | Self::Connect => Reached::Never,
+            Self::Forbidden(_) | Self::Malformed | Self::Connect | Self::Unsent => Reached::Never,
             Self::Deadline | Self::Broken => Reached::Maybe,
         }
     }
@@ -167,18 +171,28 @@ impl Wire {
     /// # Errors
     /// No status line came; see [`WireError::reached`]. An answer that breaks off later is an answer, cut.
     pub async fn send(&self, request: HttpRequest) -> Result<Answer, WireError> {
-        let mut deadline = Instant::now() + self.settings.total_deadline;
+        let began = Instant::now();
+        let mut deadline = began + self.settings.total_deadline;
         let url = Url::parse(&request.uri().to_string()).map_err(|_| WireError::Malformed)?;
         self.settings.addresses.check(&url)?;
+        let (head, body) = request.into_parts();
+        let (body, departure) = Timely::new(body, began + self.settings.connect_deadline);
+        let request = http::Request::from_parts(head, reqwest::Body::wrap(body));
         let request = reqwest::Request::try_from(request).map_err(|_| WireError::Malformed)?;
         let mut call = std::pin::pin!(self.client.execute(request));
         let mut response = timeout_at(deadline, &mut call).await;
         if response.is_err() && Instant::now() > deadline + OVERSLEPT {
-            // The process was stopped meanwhile. The answer may be waiting in the socket, and may hold the only token that lives.
+            // The process was stopped meanwhile. The answer may be waiting in the socket, and may hold the only token that lives;
+            // a body that had not left stays here.
             deadline = Instant::now() + AFTER_SLEEP;
             response = timeout_at(deadline, &mut call).await;
         }
-        let response = response.map_err(|_| WireError::Deadline)?.map_err(|error| blame(&error))?;
+        let response = match response {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(blame(&error, &departure)),
+            Err(_) if departure.is_held_back() => return Err(WireError::Unsent),
+            Err(_) => return Err(WireError::Deadline),
+        };
         Ok(self.read(response, deadline).await)
     }
 
@@ -223,7 +237,7 @@ impl<'c> AsyncHttpClient<'c> for Wire {
     }
 }
 
-fn blame(error: &reqwest::Error) -> WireError {
+fn blame(error: &reqwest::Error, departure: &Departure) -> WireError {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<AddressRefused>() {
@@ -231,7 +245,11 @@ fn blame(error: &reqwest::Error) -> WireError {
         }
         cause = inner.source();
     }
-    if error.is_connect() || error.is_builder() { WireError::Connect } else { WireError::Broken }
+    match departure.is_held_back() {
+        _ if error.is_connect() || error.is_builder() => WireError::Connect,
+        true => WireError::Unsent,
+        false => WireError::Broken,
+    }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
