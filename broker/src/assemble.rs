@@ -278,6 +278,7 @@ pub async fn open_doors(
     let tasks = &core.tasks;
     core.service.join_replicas().await.map_err(StartError::Join)?;
     upkeep::every_second(&core.service, tasks);
+    upkeep::every_minute(&core.service, tasks);
     for (listener, settings, identity, plane) in [
         (grpc, &config.grpc, &identities[0], Plane::Serving),
         (admin, &config.admin, &identities[1], Plane::Admin),

@@ -32,6 +32,7 @@ mod finish_consent;
 mod flights;
 mod gates;
 mod gathered;
+mod give_back;
 mod identity;
 mod key_status;
 pub mod keyring;

@@ -22,6 +22,7 @@ mod desk;
 mod engine;
 mod epoch;
 mod error;
+mod giving_back;
 mod grants;
 mod group;
 mod keys;

@@ -1,4 +1,4 @@
-//! What is done by the clock, beside the schedule of refreshes: forgetting, looking through rights, and the keys.
+//! What is done by the clock, beside the schedule of refreshes: forgetting, giving back, looking through rights, and the keys.
 //!
 //! Never decides; the verbs do. Invariant: a round that fails is told and the next one comes. Next: `service/tidy.rs`,
 //! `check_rights.rs`, `presence.rs`.
@@ -13,6 +13,7 @@ use crate::tasks::Tasks;
 const SECOND: Duration = Duration::from_secs(1);
 /// How often it is looked whether a checkpoint is due.
 const LOOK: Duration = Duration::from_secs(2);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Looks after the keys and tells the other brokers of this one.
@@ -27,6 +28,24 @@ pub(super) fn every_second(service: &Service, tasks: &Tasks) {
                 _ = seconds.tick() => {}
             }
             service.keep_up().await;
+        }
+    }));
+}
+
+/// Tells providers of revoked grants, now and every minute.
+pub(super) fn every_minute(service: &Service, tasks: &Tasks) {
+    let (service, stopping) = (service.clone(), tasks.clone());
+    drop(tasks.spawn(async move {
+        let mut minutes = tokio::time::interval(MINUTE);
+        minutes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stopping.stopping() => return,
+                _ = minutes.tick() => {}
+            }
+            if let Err(error) = service.give_grants_back().await {
+                tracing::warn!(%error, "revoked grants were not given back; the next try is in a minute");
+            }
         }
     }));
 }

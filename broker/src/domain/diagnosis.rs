@@ -100,6 +100,11 @@ impl Case<'_> {
             Standing::Active if self.account.disabled => return,
             Standing::Active => ok("the account is active: its owner's consent is in force"),
             Standing::Pending => error("the account waits for its first consent").remedy(invite),
+            Standing::Revoked if self.chart.ledger.newest().is_some() => {
+                let words = "the account was revoked; its provider has not confirmed yet that it forgot the grant, \
+                    and is asked every minute for 7 days";
+                error(words).remedy(invite)
+            }
             Standing::Revoked => error("the grant was given back to the provider").remedy(invite),
             Standing::NeedsConsent => {
                 error(format!("its owner has to consent again{said}")).remedy(invite)

@@ -234,7 +234,7 @@ fn whoever_has_to_act_is_named_with_the_providers_words() {
         (Standing::NeedsConsent, "consent again; the provider says E1: gone", "account invite"),
         (Standing::NeedsInteraction, "in a browser; the provider says E1: gone", "sign in"),
         (Standing::BlockedByPolicy, "a policy", "administrator"),
-        (Standing::Revoked, "given back", "account invite"),
+        (Standing::Revoked, "has not confirmed", "account invite"),
     ] {
         let mut room = Room::new(Rotation::None);
         room.account.standing = standing;
@@ -245,6 +245,10 @@ fn whoever_has_to_act_is_named_with_the_providers_words() {
         assert!(finding.remedy.contains(remedy), "{standing:?}: {}", finding.remedy);
         assert!(!room.findings().iter().any(|it| it.text.contains("cold")), "{standing:?}");
     }
+    let mut told = Room::new(Rotation::None);
+    told.account.standing = Standing::Revoked;
+    told.chart.ledger.generations.clear();
+    assert!(told.finds("given back").remedy.contains("account invite"));
 }
 
 #[test]

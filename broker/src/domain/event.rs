@@ -112,6 +112,8 @@ what! {
     AccountRevoked = "account.revoked",
     /// An account was removed.
     AccountDeleted = "account.deleted",
+    /// The provider of a revoked account was told: `confirmed`; or could not be: `no_endpoint`, `given_up`.
+    GrantRevoked = "grant.revoked",
     /// A credential was made.
     CredentialCreated = "credential.created",
     /// A credential was rotated.

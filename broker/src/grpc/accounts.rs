@@ -207,6 +207,7 @@ pub(super) fn pack(view: AccountView) -> v1::Account {
         update_time: Some(timestamp(account.updated_at)),
         etag: etag(account.version),
         sasl_user: account.sasl_user,
+        revocation_pending: account.standing == Standing::Revoked && generation != 0,
         refresh: chart.map(|chart| charts::pack(&chart)),
     }
 }

@@ -31,6 +31,8 @@ impl Service {
         let id = account.id;
         if account.standing != Standing::Revoked {
             self.revoke(permit, account).await?;
+        } else {
+            self.gave_back(&account).await;
         }
         let account = self.account(id).await?;
         let event = self.account_event(permit, What::AccountDeleted, &account);

@@ -1,9 +1,10 @@
 //! How many calls of services and adapters are worked on at once, and when those that find no place are to come again.
 //!
 //! A crowd that comes at once is let in, for it is gone soon. One that stays is not: then no more are let in than are answered
-//! within a few milliseconds at the pace of just now, since whoever would wait longer is better off elsewhere. Invariants: a place is held from the door to the answer, so nothing that was worked on is refused for want
-//! of room; who waits for a provider holds none, so that a slow one does not shut the door. Those refused are told times one
-//! after the other, so that they do not all come back at once and refusing them takes little. Next: `grpc/room.rs` asks.
+//! within a few milliseconds at the pace of just now, since whoever would wait longer is better off elsewhere. Invariants: a place
+//! is held from the door to the answer, so nothing that was worked on is refused for want of room; who waits for a provider
+//! holds none, so that a slow one does not shut the door. Those refused are told times one after the other, so that they do
+//! not all come back at once and refusing them takes little. Next: `grpc/room.rs` asks.
 
 use std::fmt;
 use std::sync::Arc;

@@ -141,6 +141,8 @@ impl Service {
                 // Numbered here, where no refresh can take the number meanwhile.
                 let newest = tx.current_grant(account.id).await?;
                 let generation = newest.map_or(0, |grant| grant.generation) + 1;
+                // With an older grant some providers would take this one, too.
+                tx.end_giving_back(account.id).await?;
                 let grant = service.first_grant(account.id, generation, &pending);
                 let token = service.first_token(account.id, generation, &pending);
                 let account = if fresh {

@@ -1,14 +1,13 @@
-//! Gives an account's grant back to the provider and forgets its tokens.
+//! Revokes an account: here at once, and then at the provider.
 //!
-//! Never waits for the provider to forget: here everything is gone first, so that nothing is handed out from the moment
-//! this is answered, whatever the provider does. Invariant: a revoked account comes back only by a new consent.
+//! Never waits for the provider to forget: nothing is handed out from the moment this is stored, whatever the provider does.
+//! The refresh token stays, sealed, for as long as the provider has to be told. Invariant: a revoked account comes back only by
+//! a new consent. Next: `give_back` tells the provider.
 
 use crate::domain::account::{Account, Standing};
 use crate::domain::caller::Manage;
 use crate::domain::event::What;
-use crate::domain::grant::Grant;
 use crate::failpoint;
-use crate::providers::client::TokenKind;
 use crate::service::accounts::AccountView;
 use crate::service::lookup::AccountName;
 use crate::service::{Error, Service, changes};
@@ -36,42 +35,27 @@ impl Service {
         let event = self.account_event(permit, What::AccountRevoked, &account);
         let (sealer, now) = (self.parts.sealer.clone(), self.parts.clock.now());
         let target = (account.id, None);
-        // Read in the transaction that forgets it: a refresh may have brought a newer one a moment ago.
-        let (account, grant) = self
+        let account = self
             .write(move |tx| {
                 Box::pin(async move {
                     let edit = |account: &mut Account| account.standing = Standing::Revoked;
                     let account = changes::edit_account(tx, &sealer, target, now, edit).await?;
-                    let grant = tx.current_grant(account.id).await?;
                     tx.delete_access_tokens(account.id).await?;
-                    tx.delete_grants(account.id).await?;
+                    let grants = tx.grants(account.id).await?;
+                    if grants.iter().any(|grant| grant.refresh_token.is_some()) {
+                        tx.begin_giving_back(account.id, now).await?;
+                    } else {
+                        tx.delete_grants(account.id).await?;
+                    }
                     tx.forget_doubts(account.id).await?;
                     tx.append_audit(event).await?;
-                    Ok((account, grant))
+                    Ok(account)
                 })
             })
             .await?;
         failpoint::reach("revoke.stored");
         // Here it is done, whatever goes wrong from now on.
-        let confirmed = match grant {
-            Some(grant) => {
-                self.revoke_at_provider(&account, &grant).await.unwrap_or_else(|error| {
-                    tracing::warn!(account = %account.name, %error, "a grant was not given back");
-                    false
-                })
-            }
-            None => false,
-        };
+        let confirmed = self.gave_back(&account).await;
         Ok((self.view_account(account).await?, confirmed))
-    }
-
-    async fn revoke_at_provider(&self, account: &Account, grant: &Grant) -> Result<bool, Error> {
-        let Some(token) = self.refresh_token_of(grant)? else { return Ok(false) };
-        let app = self.app(account.app).await?;
-        let provider = self.resolve_for(&app, account)?;
-        let auth = self.client_auth(&app).await?;
-        let answer =
-            self.parts.providers.revoke(&provider, &auth, &token, TokenKind::Refresh).await;
-        Ok(answer.is_ok())
     }
 }

@@ -39,6 +39,7 @@ const TWINS: &[Twin] = &[
     twin!(7, "keys", "0007_keys.sql"),
     twin!(8, "login limits", "0008_login_limits.sql"),
     twin!(9, "audit floors", "0009_audit_floors.sql"),
+    twin!(10, "giving back", "0010_giving_back.sql"),
 ];
 
 /// Large tables take their time, and so does a broker that migrates before us.

@@ -10,6 +10,7 @@ mod chains;
 mod consents;
 mod deciding;
 pub(super) mod engines;
+mod giving_back;
 mod grants;
 mod open_sessions;
 mod opening;

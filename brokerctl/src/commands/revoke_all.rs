@@ -1,7 +1,8 @@
 //! `brokerctl account revoke-all`: after a break-in, every grant of a project goes back to its provider.
 //!
 //! Never stops at one that fails: all are tried, and those that could not be revoked are named. Invariant: it can be run
-//! again; what is revoked already is left alone, so a run that was cut off goes on where it was.
+//! again; what is revoked already is left alone unless its provider has not confirmed, so a run that was cut off goes on where it
+//! was.
 
 use clap::Args;
 use futures_util::{StreamExt, stream};
@@ -19,9 +20,11 @@ For the hour after a break-in (docs/operate.md): when the key-encryption key and
 make the refresh tokens worthless. Here every account is at once as after `account revoke`: no token is handed out, its sessions
 end, and it comes back only by a new consent. Run it again if it was cut off.
 
-Not confirmed  the provider did not say that it forgot the grant: withdraw it there by hand. Here it is forgotten.
+Pending        the provider has not confirmed yet that it forgot the grant. It is asked every minute for 7 days, and by another
+               run of this command.
+Not confirmed  the provider has no revocation endpoint: withdraw the grant there by hand. Here it is forgotten.
 
-Exit code 7 if an account could not be revoked or a provider did not confirm, 0 if all is done.
+Exit code 7 if an account could not be revoked or a provider has not confirmed, 0 if all is done.
 
 Examples:
   brokerctl account revoke-all --yes
@@ -56,20 +59,23 @@ impl RevokeAll {
         bar.finish_and_clear();
         let view = view(ends);
         session.out.show(&view)?;
-        match (view.failed.len(), view.not_confirmed.len()) {
-            (0, 0) => Ok(()),
-            (0, some) => Err(Failure::Found {
-                what: format!("of {some} accounts the provider did not confirm"),
-                remedy: "withdraw those grants in the provider's console".to_owned(),
-            }),
-            (some, _) => Err(Failure::Found {
-                what: format!("{some} accounts could not be revoked"),
-                remedy: "run it again".to_owned(),
-            }),
-        }
+        let (what, remedy) = match (view.failed.len(), view.pending.len(), view.not_confirmed.len())
+        {
+            (0, 0, 0) => return Ok(()),
+            (0, 0, some) => {
+                let what = format!("the providers of {some} accounts cannot be told");
+                (what, "withdraw those grants in the provider's console")
+            }
+            (0, some, _) => {
+                let what = format!("the providers of {some} accounts have not confirmed yet");
+                (what, "the broker asks them every minute; run it again to see")
+            }
+            (some, ..) => (format!("{some} accounts could not be revoked"), "run it again"),
+        };
+        Err(Failure::Found { what, remedy: remedy.to_owned() })
     }
 
-    /// Those that are not revoked yet.
+    /// Those that are not revoked yet, here or at their provider.
     async fn names(&self, session: &Session) -> Result<Vec<String>, Error> {
         let accounts = all_pages(usize::MAX, async |page_size, page_token| {
             let ask = v1::ListAccountsRequest {
@@ -84,7 +90,7 @@ impl RevokeAll {
         .await?;
         let app = self.app.as_ref().map(|app| session.app(app));
         let wanted = |account: &v1::Account| {
-            account.state() != v1::AccountState::Revoked
+            (account.state() != v1::AccountState::Revoked || account.revocation_pending)
                 && app.as_ref().is_none_or(|app| account.app == *app)
         };
         Ok(accounts.into_iter().filter(wanted).map(|account| account.name).collect())
@@ -97,8 +103,11 @@ fn view(ends: Vec<(String, Result<v1::RevokeAccountResponse, Error>)>) -> Revoke
         match end {
             Ok(answer) => {
                 view.revoked += 1;
-                if !answer.revoked_at_provider {
-                    view.not_confirmed.push(account);
+                let pending = answer.account.is_some_and(|account| account.revocation_pending);
+                match (answer.revoked_at_provider, pending) {
+                    (true, _) => {}
+                    (false, true) => view.pending.push(account),
+                    (false, false) => view.not_confirmed.push(account),
                 }
             }
             // Somebody deleted it meanwhile, and with it all it had.
@@ -106,6 +115,7 @@ fn view(ends: Vec<(String, Result<v1::RevokeAccountResponse, Error>)>) -> Revoke
             Err(error) => view.failed.push(NotRevoked { account, why: error.to_string() }),
         }
     }
+    view.pending.sort_unstable();
     view.not_confirmed.sort_unstable();
     view
 }

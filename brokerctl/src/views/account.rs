@@ -28,6 +28,8 @@ pub(crate) struct AccountView {
     subject: Option<String>,
     sasl_user: Option<String>,
     generation: i64,
+    /// Revoked, and the provider has not confirmed yet: it is asked every minute for 7 days.
+    pub(crate) revocation_pending: bool,
     token_expire_time: Option<String>,
     refresh_time: Option<String>,
     create_time: Option<String>,
@@ -53,6 +55,7 @@ impl From<v1::Account> for AccountView {
             subject: some(account.subject),
             sasl_user: some(account.sasl_user),
             generation: account.generation,
+            revocation_pending: account.revocation_pending,
             token_expire_time: iso(account.token_expire_time),
             refresh_time: iso(account.refresh_time),
             create_time: iso(account.create_time),
@@ -75,12 +78,14 @@ impl View for AccountView {
     fn draw(&self, screen: &Screen) -> String {
         let provider = [&self.provider_code, &self.provider_message];
         let provider: Vec<_> = provider.into_iter().flatten().cloned().collect();
+        let state = self.state.clone().unwrap_or_default();
+        let pending = if self.revocation_pending { ", provider not told yet" } else { "" };
         let mut parts = vec![
             ("Account", self.id.clone()),
             ("Mailbox", self.mailbox.clone()),
             ("Name", self.display_name.clone().unwrap_or_default()),
             ("App", names::id(&self.app).into()),
-            ("State", self.state.clone().unwrap_or_default()),
+            ("State", state + pending),
             ("Reason", self.reason.clone().unwrap_or_default()),
             ("Provider says", provider.join(": ")),
             ("Login upstream", self.sasl_user.clone().unwrap_or_default()),
@@ -139,10 +144,14 @@ pub(crate) struct RevokedView {
 
 impl View for RevokedView {
     fn draw(&self, screen: &Screen) -> String {
-        let provider = if self.revoked_at_provider {
-            "The provider confirmed it."
-        } else {
-            "The provider did not confirm: there its tokens live until they end."
+        let provider = match (self.revoked_at_provider, self.account.revocation_pending) {
+            (true, _) => "The provider confirmed it.",
+            (false, true) => {
+                "The provider has not confirmed yet; it is asked every minute for 7 days."
+            }
+            (false, false) => {
+                "The provider cannot be told: there its tokens live until they end, or the owner withdraws the grant."
+            }
         };
         format!("{}\n\n{provider}", self.account.draw(screen))
     }
@@ -153,7 +162,9 @@ impl View for RevokedView {
 pub(crate) struct RevokedAllView {
     /// Accounts that are revoked now.
     pub(crate) revoked: usize,
-    /// Of those, the ones whose provider did not confirm.
+    /// Of those, the ones whose provider has not confirmed yet and is asked again.
+    pub(crate) pending: Vec<String>,
+    /// Of those, the ones whose provider cannot be told.
     pub(crate) not_confirmed: Vec<String>,
     /// Accounts that are as they were.
     pub(crate) failed: Vec<NotRevoked>,
@@ -169,10 +180,14 @@ pub(crate) struct NotRevoked {
 impl View for RevokedAllView {
     fn draw(&self, screen: &Screen) -> String {
         let mut text = format!("{} accounts revoked", self.revoked);
-        if !self.not_confirmed.is_empty() {
-            let rows = self.not_confirmed.iter().map(|account| vec![account.clone()]).collect();
+        let lists = [
+            ("NOT CONFIRMED YET, ASKED EVERY MINUTE", &self.pending),
+            ("THE PROVIDER CANNOT BE TOLD", &self.not_confirmed),
+        ];
+        for (heading, accounts) in lists.into_iter().filter(|(_, accounts)| !accounts.is_empty()) {
+            let rows = accounts.iter().map(|account| vec![account.clone()]).collect();
             text += "\n\n";
-            text += &screen.table(&["NOT CONFIRMED BY THE PROVIDER"], rows, "");
+            text += &screen.table(&[heading], rows, "");
         }
         if !self.failed.is_empty() {
             let row = |it: &NotRevoked| vec![it.account.clone(), it.why.clone()];

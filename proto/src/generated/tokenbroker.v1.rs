@@ -1765,6 +1765,11 @@ pub struct Account {
     /// DiagnoseAccount. OUTPUT_ONLY.
     #[prost(message, optional, tag = "18")]
     pub refresh: ::core::option::Option<RefreshState>,
+    /// Whether it is revoked here and its provider has not confirmed yet that it
+    /// forgot the grant. The provider is asked every minute for 7 days; nothing is
+    /// handed out meanwhile. OUTPUT_ONLY.
+    #[prost(bool, tag = "19")]
+    pub revocation_pending: bool,
 }
 /// How the refreshes of an account go. Holds no secret. OUTPUT_ONLY.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1946,8 +1951,9 @@ pub struct RevokeAccountResponse {
     /// The account.
     #[prost(message, optional, tag = "1")]
     pub account: ::core::option::Option<Account>,
-    /// Whether the provider confirmed. If not, its tokens live on there until
-    /// they end; here they are forgotten in any case.
+    /// Whether the provider confirmed. If not, and `account.revocation_pending` is
+    /// set, it is asked again; else it cannot be told (no revocation endpoint), and
+    /// its tokens live on there until they end or the owner withdraws the grant.
     #[prost(bool, tag = "2")]
     pub revoked_at_provider: bool,
 }

@@ -6,6 +6,7 @@ mod app_secret;
 mod at_once;
 mod clock_jumps;
 mod cut_off;
+mod giving_back;
 mod joiners;
 mod keys;
 mod names;

@@ -20,6 +20,7 @@ const STATEMENTS: &[(&str, &[(&str, &str)])] = &[
     ("consents", consents::STATEMENTS),
     ("credentials", credentials::STATEMENTS),
     ("epoch", epoch::STATEMENTS),
+    ("giving_back", giving_back::STATEMENTS),
     ("grants", grants::STATEMENTS),
     ("keys", keys::STATEMENTS),
     ("ledger", ledger::STATEMENTS),

@@ -29,9 +29,10 @@ pub async fn jwks(State(sim): State<Sim>, ConnectInfo(cutter): ConnectInfo<Cutte
 }
 
 fn document(sim: &Sim) -> Answer {
-    let (scopes, iss) = {
-        let state = sim.state();
-        (state.settings.scopes.clone(), state.settings.iss != Iss::Unsupported)
+    let (scopes, iss, revokes) = {
+        let settings = &sim.state().settings;
+        let iss = settings.iss != Iss::Unsupported;
+        (settings.scopes.clone(), iss, !settings.without_revocation)
     };
     let at = |path: &str| format!("{}{path}", sim.issuer);
     let methods = ["client_secret_basic", "client_secret_post", "none"];
@@ -39,7 +40,7 @@ fn document(sim: &Sim) -> Answer {
         "issuer": &*sim.issuer,
         "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
-        "revocation_endpoint": at("/revoke"),
+        "revocation_endpoint": revokes.then(|| at("/revoke")),
         "introspection_endpoint": at("/introspect"),
         "userinfo_endpoint": at("/userinfo"),
         "jwks_uri": at("/jwks"),

@@ -43,6 +43,8 @@ pub struct ProviderSettings {
     pub answer_latency_ms: u64,
     /// Up to so many milliseconds more, at random.
     pub answer_jitter_ms: u64,
+    /// The metadata name no revocation endpoint, as with providers that have none.
+    pub without_revocation: bool,
     /// All OAuth endpoints answer 503.
     pub outage: bool,
     /// Up for a while, down (503) for a while, by the simulator's clock.
@@ -71,6 +73,7 @@ impl Default for ProviderSettings {
             consent: Consent::Page,
             iss: Iss::Right,
             id_token: IdToken::Right,
+            without_revocation: false,
             latency_ms: 0,
             latency_jitter_ms: 0,
             answer_latency_ms: 0,
