@@ -49,7 +49,7 @@ async fn an_account_has_the_same_fields_for_scripts_forever() {
         "name": "projects/default/accounts/ann", "id": "ann", "mailbox": "ann@example.com",
         "display_name": null, "app": "projects/default/apps/work", "labels": {"team": "sales"},
         "state": "needs_consent", "reason": "ACCOUNT_NEEDS_CONSENT", "provider_code": "invalid_grant",
-        "provider_message": null, "subject": null, "sasl_user": null, "generation": 0,
+        "provider_message": null, "subject": null, "sasl_user": null, "generation": 0, "revocation_pending": false,
         "token_expire_time": "2027-01-15T08:00:00Z", "refresh_time": null, "create_time": null,
         "update_time": null, "etag": "e1", "refresh": null,
     });
